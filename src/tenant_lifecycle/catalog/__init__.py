@@ -1,0 +1,1 @@
+"""The control database: journal, leases, tenants (SQLAlchemy 2 Core, Alembic)."""

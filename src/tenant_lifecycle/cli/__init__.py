@@ -1,0 +1,1 @@
+"""The command tenantctl: parse, call one operation, show the result."""

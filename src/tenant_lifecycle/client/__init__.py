@@ -1,0 +1,1 @@
+"""What an application imports: find the writer, write, and follow the tenant when it moves."""

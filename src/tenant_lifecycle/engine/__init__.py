@@ -1,0 +1,1 @@
+"""Durable operations: journal, lease, driver, runner. Knows nothing about tenants' data or stores."""

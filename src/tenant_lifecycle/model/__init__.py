@@ -1,0 +1,1 @@
+"""Frozen values and pure decisions; standard library and pydantic only."""

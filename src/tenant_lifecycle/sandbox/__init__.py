@@ -1,0 +1,1 @@
+"""Embedded servers, the sample schema, and the load generator with its ledger."""

@@ -1,0 +1,1 @@
+"""Places that hold tenants' data: the contracts in base.py, one folder per system."""

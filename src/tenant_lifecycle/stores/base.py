@@ -1,0 +1,323 @@
+"""The contracts of stores: a small base, and abilities that are each a protocol of their own.
+
+A plan asks for abilities, never for names: ``isinstance(store, Fences)``. Abilities that work on a pair
+(copy, follow, compare) are asked of the *source* and get the *target*, a store of the same kind.
+
+Words: a *set* is one named part of a tenant's data in a store (a table, a key family, a namespace, a
+prefix). A *key* is the opaque, exact name of one item of a set. A *feed* is a named, durable stream of
+changes from one store to its counterpart; a *marker* is put into the stream at the source and comes out at
+the target when everything before it was applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from tenant_lifecycle.model.findings import Finding
+from tenant_lifecycle.model.names import TenantId
+
+#: Called between chunks of long work; raises when the driver lost its lease or a person wants a stop.
+Check = Callable[[], None]
+#: Keys by set name. The bytes are the store's own exact form of a key.
+Keys = Mapping[str, frozenset[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class SetSize:
+    """How much of a tenant's data one set holds."""
+
+    name: str
+    items: int
+    bytes: int
+    #: False: an estimate (statistics), True: counted.
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One direction of one operation: who reads where, in whose name, with which token."""
+
+    #: Unique per operation and direction, [a-z0-9_]{1,50}: names slots, publications, spool folders.
+    name: str
+    tenant: TenantId
+    #: The driver token; stores refuse a smaller one than they have seen.
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a copy that is done in one transaction, or not at all."""
+
+    name: str
+    set: str
+    #: Items in it; exact when the store counted them for splitting.
+    items: int
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What one part brought over."""
+
+    items: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a follower is behind."""
+
+    #: Bytes of change log at the source that were not yet received.
+    bytes: int
+    #: Age of the oldest change that was received and not applied, seconds; 0 if there is none.
+    seconds: float
+    #: Owned changes that wait, received and not applied.
+    waiting: int
+    #: Owned changes applied since the follower started.
+    applied: int
+
+
+class DifferenceKind(StrEnum):
+    """What is wrong with one item."""
+
+    MISSING = "missing on target"
+    EXTRA = "only on target"
+    DIFFERENT = "different"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One item that is not the same on both sides. ``key_text`` may be personal: show it, do not journal it."""
+
+    set: str
+    key: bytes
+    key_text: str
+    kind: DifferenceKind
+    #: Fields that differ, for `DifferenceKind.DIFFERENT`.
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Result of one pass over a set or a store; ``suspects`` still have to be looked at again."""
+
+    items: int
+    leaves: int
+    suspects: Keys = field(default_factory=dict)
+
+
+class FenceState(StrEnum):
+    """What a store's fence says about a tenant's writes there."""
+
+    ACTIVE = "ACTIVE"
+    FENCED = "FENCED"
+    MOVED = "MOVED"
+    STANDBY = "STANDBY"
+
+
+@dataclass(frozen=True, slots=True)
+class FenceRow:
+    """The fence of one tenant in one store."""
+
+    state: FenceState
+    epoch: int
+    #: The environment this store belongs to, and, when MOVED or STANDBY, the one that is the writer.
+    environment: str
+    target: str | None
+    #: Seconds until a FENCED row frees itself, on the store's clock; None unless FENCED.
+    remaining_s: float | None
+
+
+@runtime_checkable
+class Store(Protocol):
+    """One instance of a system in one environment, opened and ready. Safe to use from several threads."""
+
+    #: For people: ``blue/postgres``.
+    name: str
+    #: The system, as in the configuration: ``postgres``.
+    kind: str
+    #: The environment's name.
+    environment: str
+
+    def probe(self) -> list[Finding]:
+        """Look whether the store can do what this product needs; never raises for what it finds."""
+
+    def holds(self, tenant: TenantId) -> bool:
+        """Whether the tenant exists here: its root row, schema or database."""
+
+    def inventory(self, tenant: TenantId, *, exact: bool = False) -> list[SetSize]:
+        """What the tenant has here, set by set; estimates unless ``exact``.
+
+        Raises:
+            UnmappedData: something in the store has no rule in the ownership map.
+        """
+
+    def close(self) -> None:
+        """Give back connections; safe to repeat."""
+
+
+@runtime_checkable
+class Schemas(Protocol):
+    """A store whose data has a shape that both sides must share."""
+
+    def preflight(self, target: Store, tenant: TenantId) -> list[Finding]:
+        """Every reason not to move the tenant to ``target``, and what was found in order. Changes nothing."""
+
+    def create_missing(self, target: Store, tenant: TenantId) -> list[str]:
+        """Create on the target what the tenant's sets need and it lacks; say what, one line each. Idempotent."""
+
+    def shape(self, tenant: TenantId) -> str:
+        """Digest of the shape of the tenant's sets; changes when somebody alters them."""
+
+    def carry_counters(self, target: Store, tenant: TenantId, margin: int) -> int:
+        """Raise the target's sequences to the source's plus ``margin``; never lower one. Return how many."""
+
+
+@runtime_checkable
+class Copies(Protocol):
+    """A store that can copy a tenant's data in parts."""
+
+    def split(self, target: Store, feed: Feed) -> list[Part]:
+        """Cut the tenant's data into parts and remember them in the target. Idempotent: later calls, by any
+        driver, return the same parts with what is done."""
+
+    def copy_part(self, target: Store, feed: Feed, part: Part, check: Check) -> Copied:
+        """Copy one part and its done-mark in one transaction of the target. Done before: does nothing new.
+
+        Any number of threads and machines may copy parts of one feed at once.
+        """
+
+
+@runtime_checkable
+class Follower(Protocol):
+    """Carries one feed's changes from source to target in threads of its own, from `start` to `stop`."""
+
+    def start(self) -> None:
+        """Begin to receive (and spool) changes; applying waits for `apply`. Continues where it stopped.
+
+        Raises:
+            FeedGap: changes between what was applied and what the source can still send are lost.
+        """
+
+    def apply(self) -> None:
+        """Begin to apply what was spooled, then follow."""
+
+    def mark(self) -> str:
+        """Put a marker into the source's stream and return its name."""
+
+    def await_marker(self, marker: str, timeout_s: float) -> bool:
+        """Wait until everything before the marker is applied; False when the time is over.
+
+        Raises:
+            FeedError: the follower failed; it will not get there.
+        """
+
+    def lag(self) -> Lag:
+        """How far behind, now. Raises like `check`."""
+
+    def take_touched(self) -> Keys:
+        """Keys of owned items changed in the stream since the last call (applied ones), and forget them."""
+
+    def check(self) -> None:
+        """Raise the error that stopped the follower's threads, if one did."""
+
+    def stop(self) -> None:
+        """End the threads; what was spooled stays. Safe to repeat."""
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A store with a stream of changes."""
+
+    def create_feed(self, target: Store, feed: Feed) -> None:
+        """Create at the source what holds back changes from now on (slot, publication). Idempotent."""
+
+    def drop_feed(self, feed: Feed) -> None:
+        """Remove it; safe to repeat, also when it was never there."""
+
+    def feed_exists(self, feed: Feed) -> bool:
+        """Whether the source still holds the feed's changes."""
+
+    def follow(self, target: Store, feed: Feed, spool: Path) -> Follower:
+        """A follower, not yet started; ``spool`` is a folder of its own."""
+
+    def prove_feed(self, feed: Feed, follower: Follower, timeout_s: float) -> bool:
+        """Write a canary at the source, not as ours, and see it come out at the target."""
+
+
+@runtime_checkable
+class Digests(Protocol):
+    """A store that can compare a tenant's data with its counterpart without moving it."""
+
+    def sets(self, tenant: TenantId) -> list[str]:
+        """Names of the sets to be compared."""
+
+    def compare(self, target: Store, tenant: TenantId, set_name: str, check: Check) -> Compared:
+        """Digest the set on both sides and name the items whose digests differ. Reads only; enumerates by
+        logic of its own, which shares nothing with the copier. Writes may go on: suspects may be in flight."""
+
+    def compare_keys(self, target: Store, tenant: TenantId, keys: Keys) -> list[Difference]:
+        """Compare just these items, both sides read now; an item absent on both sides is equal."""
+
+    def repair(self, target: Store, feed: Feed, keys: Keys) -> int:
+        """Make the target's items equal to the source's (absent included); return how many changed."""
+
+
+@runtime_checkable
+class Fences(Protocol):
+    """A store that can refuse or delay one tenant's writes, and is the judge of who is the writer."""
+
+    def arm(self, tenant: TenantId, state: FenceState, epoch: int, target: str | None) -> FenceRow:
+        """Install the fence on the tenant's sets (short lock timeouts, retried) and its row if there is none.
+
+        An existing row is left as it is and returned. ``state`` is ACTIVE on the writer, STANDBY elsewhere.
+
+        Raises:
+            StoreBusy: the locks were not free within the budget; nothing waits on us. Try later.
+        """
+
+    def fence_row(self, tenant: TenantId) -> FenceRow | None:
+        """The row now; None if the tenant is not managed here."""
+
+    def fence(self, tenant: TenantId, epoch: int, ttl_s: float, budget_s: float) -> None:
+        """ACTIVE at ``epoch`` -> FENCED: drain writers in flight, hold new ones for at most ``ttl_s``.
+
+        Raises:
+            StoreBusy: somebody holds the tenant's lock longer than the budget; the message says who.
+            WrongState: the row is not ACTIVE at that epoch.
+        """
+
+    def release(self, tenant: TenantId, epoch: int) -> None:
+        """FENCED -> ACTIVE, if it still is; writers go on here."""
+
+    def commit_move(self, tenant: TenantId, epoch: int, target: str) -> bool:
+        """The commit point: FENCED at ``epoch`` -> MOVED at ``epoch + 1`` while the deadline holds.
+
+        False: the fence ran out, writes went on here; the flip did not happen.
+        """
+
+    def activate(self, tenant: TenantId, epoch: int) -> None:
+        """STANDBY or MOVED below ``epoch`` -> ACTIVE at ``epoch``; at ``epoch`` already: does nothing.
+
+        Raises:
+            WrongState: the row carries a larger epoch.
+        """
+
+    def disarm(self, tenant: TenantId, *, keep_moved: bool) -> None:
+        """Take the tenant's row away (kept if MOVED and ``keep_moved``), and the triggers with the last tenant."""
+
+    def blockers(self, tenant: TenantId, armed_before_s: float) -> list[str]:
+        """Sessions that forbid a flip now: transactions older than the fence's arming or than
+        ``armed_before_s`` seconds that hold the tenant's lock, and prepared transactions. One sentence each."""
+
+
+@runtime_checkable
+class Removes(Protocol):
+    """A store that can take a tenant's data away again (abort, decommission)."""
+
+    def remove(self, feed: Feed, check: Check) -> Mapping[str, int]:
+        """Delete the tenant's items here, children first, in batches, as ours; return counts by set."""

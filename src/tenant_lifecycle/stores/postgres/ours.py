@@ -1,0 +1,68 @@
+"""Writing tenant data as ourselves: triggers off, old drivers refused, the transaction marked as ours.
+
+A transaction begun here starts with an UPDATE of our row in ``tenant_lifecycle.applied``. That one statement
+is the store's guard against a driver that lost its lease (design, E2) and the loop guard: the other
+direction's feed publishes the table and skips every transaction that begins with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+
+from tenant_lifecycle.errors import Fenced
+from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.stores.postgres.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """In whose name we write into a target: the feed, the tenant, and the driver's token."""
+
+    feed: str
+    tenant: TenantId
+    token: int
+
+
+def install(conn: Connection) -> None:
+    """Create our schema if it is missing; safe to repeat."""
+    conn.execute(files(__package__).joinpath("schema.sql").read_bytes())
+
+
+def register_lane(conn: Connection, writer: Writer, lane: str) -> None:
+    """Make sure the lane's row exists and carries no token newer than ours; commits by itself.
+
+    Raises:
+        Fenced: a newer driver was here.
+    """
+    cursor = conn.execute(
+        "INSERT INTO tenant_lifecycle.applied (feed, lane, tenant, token) VALUES (%s, %s, %s, %s) "
+        "ON CONFLICT (feed, lane) DO UPDATE SET token = excluded.token WHERE applied.token <= excluded.token",
+        (writer.feed, lane, writer.tenant, writer.token),
+    )
+    _refuse_if_fenced(cursor.rowcount, writer)
+
+
+@contextmanager
+def writing(conn: Connection, writer: Writer, lane: str) -> Iterator[None]:
+    """A transaction of ours on an autocommit connection; ``conn`` must have run `register_lane` once.
+
+    Raises:
+        Fenced: a newer driver was here; nothing is written.
+    """
+    with conn.transaction():
+        conn.execute("SET LOCAL session_replication_role = replica")
+        cursor = conn.execute(
+            "UPDATE tenant_lifecycle.applied SET writes = writes + 1, token = %(token)s, "
+            "applied_at = clock_timestamp() WHERE feed = %(feed)s AND lane = %(lane)s AND token <= %(token)s",
+            {"feed": writer.feed, "lane": lane, "token": writer.token},
+        )
+        _refuse_if_fenced(cursor.rowcount, writer)
+        yield
+
+
+def _refuse_if_fenced(rowcount: int, writer: Writer) -> None:
+    if rowcount != 1:
+        raise Fenced(f"a newer driver than token {writer.token} writes for feed {writer.feed}")

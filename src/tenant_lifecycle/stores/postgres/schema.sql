@@ -1,0 +1,76 @@
+-- Our objects in every data database. Written to be run again at any time.
+CREATE SCHEMA IF NOT EXISTS tenant_lifecycle;
+
+-- Who may write for a tenant here. ACTIVE: this database is the writer. FENCED: writes wait until the
+-- deadline (on this database's clock), then the fence is over by itself. MOVED: refused with TL001, the
+-- writer is `target`. STANDBY: refused with TL001, this side is being filled. No row: not managed, writes go.
+CREATE TABLE IF NOT EXISTS tenant_lifecycle.fence (
+    tenant      text PRIMARY KEY,
+    environment text NOT NULL,
+    epoch       bigint NOT NULL,
+    state       text NOT NULL CHECK (state IN ('ACTIVE', 'FENCED', 'MOVED', 'STANDBY')),
+    deadline    timestamptz,
+    target      text,
+    armed_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    changed_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- First statement of every transaction in which we write tenant data: it refuses an old driver token
+-- (rowcount 0), and because the other direction publishes this table, it marks the transaction as ours in
+-- the change stream. Lanes keep parallel copy workers from queueing on one row; 'stream' is the applier's.
+CREATE TABLE IF NOT EXISTS tenant_lifecycle.applied (
+    feed        text NOT NULL,
+    lane        text NOT NULL,
+    tenant      text NOT NULL,
+    token       bigint NOT NULL,
+    writes      bigint NOT NULL DEFAULT 0,
+    -- Commit LSN (in the source's WAL) of the last transaction applied; NULL before the first.
+    position    pg_lsn,
+    applied_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (feed, lane)
+);
+
+-- A row of ours that is NOT written as ours: it proves that the reverse direction delivers.
+CREATE TABLE IF NOT EXISTS tenant_lifecycle.canary (
+    feed        text PRIMARY KEY,
+    value       text NOT NULL
+);
+
+-- Ranges of a copy (in the target): bounds stay here and out of the journal, for a key may be personal.
+CREATE TABLE IF NOT EXISTS tenant_lifecycle.copy_part (
+    feed        text NOT NULL,
+    part        text NOT NULL,
+    schema_name text NOT NULL,
+    table_name  text NOT NULL,
+    bounds      jsonb NOT NULL,
+    rows        bigint,
+    bytes       bigint,
+    done_at     timestamptz,
+    PRIMARY KEY (feed, part)
+);
+
+-- Keyless tables: changes committed before this position are already in the copy.
+CREATE TABLE IF NOT EXISTS tenant_lifecycle.copied_until (
+    feed        text NOT NULL,
+    schema_name text NOT NULL,
+    table_name  text NOT NULL,
+    position    pg_lsn NOT NULL,
+    PRIMARY KEY (feed, schema_name, table_name)
+);
+
+-- Keys (COPY BINARY rows) to be read again from the source before the feed counts as caught up.
+CREATE TABLE IF NOT EXISTS tenant_lifecycle.pending_key (
+    feed        text NOT NULL,
+    schema_name text NOT NULL,
+    table_name  text NOT NULL,
+    key         bytea NOT NULL,
+    PRIMARY KEY (feed, schema_name, table_name, key)
+);
+
+-- Receipts: what a step did in this database, written in the transaction that did it.
+CREATE TABLE IF NOT EXISTS tenant_lifecycle.receipt (
+    step_key    text PRIMARY KEY,
+    token       bigint NOT NULL,
+    output      jsonb NOT NULL,
+    at          timestamptz NOT NULL DEFAULT clock_timestamp()
+);

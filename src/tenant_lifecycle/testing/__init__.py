@@ -1,0 +1,1 @@
+"""For us and for plug-in authors: store contract suite, fault proxy."""

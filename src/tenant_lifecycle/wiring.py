@@ -1,0 +1,1 @@
+"""Settings in, services out; the only place that puts things together."""
