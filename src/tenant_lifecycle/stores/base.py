@@ -13,28 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from tenant_lifecycle.model.cutover import Fence as FenceState
 from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.model.sizes import SetSize
+from tenant_lifecycle.model.verification import Difference, DifferenceKind
+
+__all__ = [
+    "Check", "Compared", "Copied", "Copies", "Difference", "DifferenceKind", "Digests", "Feed", "FenceRow", "FenceState",
+    "Fences", "Follower", "Follows", "Keys", "Lag", "Part", "Removes", "Schemas", "SetSize", "Store",
+]  # fmt: skip
 
 #: Called between chunks of long work; raises when the driver lost its lease or a person wants a stop.
 Check = Callable[[], None]
 #: Keys by set name. The bytes are the store's own exact form of a key.
 Keys = Mapping[str, frozenset[bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class SetSize:
-    """How much of a tenant's data one set holds."""
-
-    name: str
-    items: int
-    bytes: int
-    #: False: an estimate (statistics), True: counted.
-    exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +77,6 @@ class Lag:
     applied: int
 
 
-class DifferenceKind(StrEnum):
-    """What is wrong with one item."""
-
-    MISSING = "missing on target"
-    EXTRA = "only on target"
-    DIFFERENT = "different"
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One item that is not the same on both sides. ``key_text`` may be personal: show it, do not journal it."""
-
-    set: str
-    key: bytes
-    key_text: str
-    kind: DifferenceKind
-    #: Fields that differ, for `DifferenceKind.DIFFERENT`.
-    fields: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True, slots=True)
 class Compared:
     """Result of one pass over a set or a store; ``suspects`` still have to be looked at again."""
@@ -108,15 +84,6 @@ class Compared:
     items: int
     leaves: int
     suspects: Keys = field(default_factory=dict)
-
-
-class FenceState(StrEnum):
-    """What a store's fence says about a tenant's writes there."""
-
-    ACTIVE = "ACTIVE"
-    FENCED = "FENCED"
-    MOVED = "MOVED"
-    STANDBY = "STANDBY"
 
 
 @dataclass(frozen=True, slots=True)
