@@ -140,6 +140,9 @@ class Schemas(Protocol):
     def shape(self, tenant: TenantId) -> str:
         """Digest of the shape of the tenant's sets; changes when somebody alters them."""
 
+    def check_references(self, tenant: TenantId) -> list[Finding]:
+        """Refusals for items of the tenant here that refer to something that is not here; asked of the target."""
+
     def carry_counters(self, target: Store, tenant: TenantId, margin: int) -> int:
         """Raise the target's sequences to the source's plus ``margin``; never lower one. Return how many."""
 
