@@ -99,7 +99,13 @@ def _open(url: URL) -> Engine:
         import psycopg
 
         return psycopg.connect(
-            str(dsn), application_name="tenant-lifecycle control", connect_timeout=5, tcp_user_timeout=15_000
+            str(dsn),
+            application_name="tenant-lifecycle control",
+            connect_timeout=5,
+            tcp_user_timeout=15_000,
+            # Our transactions take milliseconds. One of a stopped process must not keep a row locked for ever:
+            # while it does, nobody can take the operation over.
+            options="-c idle_in_transaction_session_timeout=10s -c synchronous_commit=on",
         )
 
     return sa.create_engine(
