@@ -60,7 +60,7 @@ def test_what_is_written_reads_back_the_same(tmp_path: Path) -> None:
     lines = path.read_text().splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("    messages:"))
     assert "all 300 sampled" in lines[at - 1] and lines[at - 1].lstrip().startswith("#")
-    assert any("Undecided: odd" in line for line in lines)
+    assert any("Undecided: public.odd" in line for line in lines)
 
 
 def test_tenants_that_are_schemas_or_databases_need_no_root() -> None:
