@@ -6,9 +6,6 @@ Everything a flip calls is one round trip on a session that is already open.
 
 from __future__ import annotations
 
-import time
-
-import psycopg
 from psycopg import errors as pg
 
 from tenant_lifecycle.errors import StoreBusy, WrongState

@@ -8,7 +8,8 @@ open below and the last one above, so that together they hold every row, also th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import LiteralString, cast
+from itertools import pairwise
+from typing import cast
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -60,7 +61,10 @@ def split(
     with target.session() as conn:
         with conn.transaction():
             # Two drivers may have cut at once, at different bounds: the first to come here is right.
-            conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('tenant_lifecycle.split/' || %s, 0))", (feed.name,))
+            conn.execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended('tenant_lifecycle.split/' || %s, 0))",
+                (feed.name,),
+            )
             if not _remembered(conn, feed):
                 _remember(conn, feed, ranges)
         return _remembered(conn, feed)
@@ -79,7 +83,9 @@ def _cut_all(source: Database, feed: Feed, rows_per_part: int, bytes_per_part: i
 
 def _width(conn: Connection, resolved: ResolvedMap, table: Table) -> int:
     """Average bytes of a row of the tenant as stored, TOAST included, from a few hundred of them."""
-    query = sql.SQL("SELECT avg({sizes})::int8 FROM (SELECT * FROM {table} t WHERE {owned} LIMIT 300) t").format(
+    query = sql.SQL(
+        "SELECT avg({sizes})::int8 FROM (SELECT * FROM {table} t WHERE {owned} LIMIT 300) t"
+    ).format(
         sizes=sql.SQL(" + ").join(
             sql.SQL("coalesce(pg_column_size({}), 0)").format(sql.Identifier("t", column.name))
             for column in table.copied_columns
@@ -119,9 +125,7 @@ def _cut(conn: Connection, resolved: ResolvedMap, table: Table, step: int) -> li
     # A last part much smaller than the others is not worth one; neither is an empty one.
     bounds = [bound for n, bound in found if n % step == 0 and total - n >= step // 4 and n < total]
     edges: list[tuple[str, ...] | None] = [None, *bounds, None]
-    ranges = [
-        Range(table.name, after, upto, step) for after, upto in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    ranges = [Range(table.name, after, upto, step) for after, upto in pairwise(edges)]
     ranges[-1] = Range(table.name, ranges[-1].after, None, total - step * (len(ranges) - 1))
     return ranges
 
@@ -165,18 +169,16 @@ def _remembered(conn: Connection, feed: Feed) -> list[Part]:
 def condition(table: Table, one: Range, alias: str) -> sql.Composable:
     """The condition for "the key of row ``alias`` lies in the range"."""
     conditions: list[sql.Composable] = []
-    for bound, operator in ((one.after, ">"), (one.upto, "<=")):
+    for bound, operator in ((one.after, sql.SQL(">")), (one.upto, sql.SQL("<="))):
         if bound is not None:
-            values = sql.SQL(", ").join(
+            values: list[sql.Composable] = [
                 # The type's name is the catalogue's own, quoted by the server.
-                sql.SQL("{}::{}").format(
-                    sql.Literal(value), sql.SQL(cast("LiteralString", table.column(column).type))
-                )
+                sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(table.column(column).type))
                 for column, value in zip(table.key, bound, strict=True)
-            )
+            ]
             conditions.append(
                 sql.SQL("({}) {} ({})").format(
-                    columns_sql(table.key, alias), sql.SQL(cast("LiteralString", operator)), values
+                    columns_sql(table.key, alias), operator, sql.SQL(", ").join(values)
                 )
             )
     return sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("TRUE")

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import LiteralString, cast
 
-import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
@@ -36,7 +35,7 @@ TRIGGERS: Mapping[str, LiteralString] = {
 }
 #: How long writers of a table may have to queue behind us, milliseconds.
 _LOCK_MS = 80
-_BODY = cast("LiteralString", files(__package__).joinpath("fence_trigger.sql").read_text())
+_BODY: LiteralString = files(__package__).joinpath("fence_trigger.sql").read_text()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +50,7 @@ class Guarded:
 def guarded(resolved: ResolvedMap, tables: Mapping[TableName, Table]) -> list[Guarded]:
     """Every relation a tenant's rows can be written through: its tables and all their partitions."""
     return [
-        Guarded(relation, name)
-        for name in resolved.moved
-        for relation in (name, *tables[name].partitions)
+        Guarded(relation, name) for name in resolved.moved for relation in (name, *tables[name].partitions)
     ]
 
 
@@ -126,8 +123,7 @@ def create(conn: Connection, store: str, wanted: Sequence[Guarded], budget_s: fl
     give_up = time.monotonic() + budget_s
     for one, names in missing(conn, wanted).items():
         statements = [
-            sql.SQL("CREATE OR REPLACE TRIGGER {name} ")
-            .format(name=sql.Identifier(name))
+            sql.SQL("CREATE OR REPLACE TRIGGER {name} ").format(name=sql.Identifier(name))
             + sql.SQL(TRIGGERS[name]).format(table=table_sql(one.relation))
             + sql.SQL(" FOR EACH STATEMENT EXECUTE FUNCTION {}()").format(
                 sql.Identifier(OUR_SCHEMA, _function_name(one.table))
@@ -165,9 +161,7 @@ def _drop_unused_functions(conn: Connection) -> None:
         (OUR_SCHEMA,),
     ).fetchall()
     for (name,) in unused:
-        conn.execute(
-            sql.SQL("DROP FUNCTION IF EXISTS {}()").format(sql.Identifier(OUR_SCHEMA, str(name)))
-        )
+        conn.execute(sql.SQL("DROP FUNCTION IF EXISTS {}()").format(sql.Identifier(OUR_SCHEMA, str(name))))
 
 
 def _patiently(
