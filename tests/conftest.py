@@ -7,17 +7,17 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 import pytest
+from sample_fixtures import sample_template, sandbox_pair
 
-from tenant_lifecycle.model.ownership import OwnershipMap
-from tenant_lifecycle.sandbox.environment import Fill
+from tenant_lifecycle.catalog.database import ControlDatabase
+from tenant_lifecycle.catalog.migrations import upgrade
 from tenant_lifecycle.sandbox.postgres import PostgresServer, installed
-from tenant_lifecycle.sandbox.sample import SAMPLE_MAP, create_indexes, create_schema
-from tenant_lifecycle.sandbox.seed import seed, seed_residents
+
+__all__ = ["sample_template", "sandbox_pair"]
 
 #: A memory disk where there is one: the tests are about logic and crashes of ours, not about a slow disk.
 _FAST = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
@@ -75,63 +75,25 @@ def new_database(pg_servers: Callable[[int], PostgresServer]) -> Iterator[Callab
             conn.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
-#: Rows of the sample application in tests, against the demonstration's.
-TEST_SCALE = 0.005
-
-
-@dataclass(frozen=True)
-class SandboxPair:
-    """The sample application in two databases of the test's own: all tenants on blue, ``green_fill`` on green."""
-
-    blue: str
-    green: str
-    blue_server: PostgresServer
-    green_server: PostgresServer
-    map: OwnershipMap = SAMPLE_MAP
-
-    @property
-    def dsns(self) -> dict[str, str]:
-        return {"blue": self.blue, "green": self.green}
-
-
-@pytest.fixture(scope="session")
-def sample_template(pg_servers: Callable[[int], PostgresServer]) -> Callable[[int, str], str]:
-    """``sample_template(18, "tenants")`` is a filled database to be copied, made once per version and kind."""
-    made: set[tuple[int, str]] = set()
-
-    def template(major: int, kind: str) -> str:
-        server, name = pg_servers(major), f"sample_{kind}"
-        if (major, kind) not in made:
-            with psycopg.connect(server.dsn(), autocommit=True) as conn:
-                conn.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
-            if kind == "tenants":
-                seed(server.dsn(name), scale=TEST_SCALE)
-            elif kind == Fill.RESIDENTS:
-                seed_residents(server.dsn(name), scale=TEST_SCALE / 5)
-            elif kind == Fill.SCHEMA:
-                with psycopg.connect(server.dsn(name)) as conn:
-                    create_schema(conn)
-                    create_indexes(conn)
-            made.add((major, kind))
-        return name
-
-    return template
-
-
 @pytest.fixture
-def sandbox_pair(
-    pg_servers: Callable[[int], PostgresServer],
-    new_database: Callable[..., str],
-    sample_template: Callable[[int, str], str],
-) -> Callable[..., SandboxPair]:
-    """``sandbox_pair(blue=16, green=18, fill=Fill.RESIDENTS)``: two seeded databases; dropped afterwards."""
+def new_control(new_database: Callable[..., str]) -> Iterator[Callable[[str], ControlDatabase]]:
+    """``new_control("sqlite")`` or ``("postgres")`` makes a control database, migrated and empty."""
+    folder = Path(tempfile.mkdtemp(prefix="tenant-lifecycle-control-", dir=_FAST))
+    made: list[ControlDatabase] = []
 
-    def make(blue: int = 16, green: int = 18, fill: Fill = Fill.RESIDENTS) -> SandboxPair:
-        return SandboxPair(
-            new_database(blue, template=sample_template(blue, "tenants")),
-            new_database(green, template=sample_template(green, fill)),
-            pg_servers(blue),
-            pg_servers(green),
-        )
+    def make(kind: str) -> ControlDatabase:
+        where = new_database(18) if kind == "postgres" else folder / f"{len(made)}.db"
+        made.append(ControlDatabase(where))
+        upgrade(made[-1])
+        return made[-1]
 
-    return make
+    yield make
+    for db in made:
+        db.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def control(request: pytest.FixtureRequest, new_control: Callable[[str], ControlDatabase]) -> ControlDatabase:
+    """A control database of each kind."""
+    return new_control(request.param)
