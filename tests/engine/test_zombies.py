@@ -109,9 +109,7 @@ def test_a_driver_revived_between_any_two_steps_is_refused(world: World) -> None
     """Stops at lines of the engine itself, where no transaction is open."""
     world.definition.only = FENCED
     points = count(world)
-    quiet = [
-        n for n, (file, _) in enumerate(points, 1) if file.endswith(("driver.py", "attempt.py", "decide.py"))
-    ]
+    quiet = [n for n, (file, _) in enumerate(points, 1) if file.endswith(("driver.py", "attempt.py", "decide.py"))]
     for number in random.SystemRandom().sample(quiet[2:-30], 6):
         operation_id = world.new()
 
