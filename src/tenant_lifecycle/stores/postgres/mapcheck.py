@@ -20,7 +20,7 @@ from tenant_lifecycle.model.ownership import Direct, Hop, OwnershipMap, Resolved
 from tenant_lifecycle.stores.postgres.connection import Connection
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.owned import table_sql
-from tenant_lifecycle.stores.postgres.owners import OWNER, rows_with_owner
+from tenant_lifecycle.stores.postgres.every_owner import OWNER, rows_with_owner
 from tenant_lifecycle.stores.postgres.tables import Table, read_tables
 from tenant_lifecycle.stores.postgres.verdicts import fine, refuse, warn
 

@@ -1,7 +1,9 @@
-"""Ownership the other way round: for every row, the tenant that it belongs to.
+"""Whose rows a statement touched: ownership rules as SQL from a row to its owners.
 
-`owned.owned_rows` asks "is it this tenant's?"; here all tenants are asked for at once, in joins that read
-each table once. A test holds both to the same answer.
+The opposite direction of `owned`, which goes from a tenant to its rows. Triggers ask it for the rows of a
+transition table, so it must be cheap for one row and bearable for a million: rows are first reduced to the
+distinct values that decide, and each of those looks its parents up through an index (``OFFSET 0`` keeps the
+planner, whose plan a session keeps, from preferring a scan of the parent because a first statement was big).
 """
 
 from __future__ import annotations
@@ -9,72 +11,120 @@ from __future__ import annotations
 from psycopg import sql
 
 from tenant_lifecycle.model.names import TableName
-from tenant_lifecycle.model.ownership import Direct, Hop, ResolvedMap, Root, Via, Whole
+from tenant_lifecycle.model.ownership import Direct, Hop, ResolvedMap, Root, Rule, Shared, Via, Whole
 from tenant_lifecycle.stores.postgres.owned import columns_sql, table_sql
 
-#: Column with the owner of a row, as text; NULL if nobody.
-OWNER = sql.Identifier("tl_owner")
+#: Name of the counter of equal rows; nobody's column is called so.
+_ROWS = sql.Identifier("tenant_lifecycle rows")
 
 
-def rows_with_owner(
-    resolved: ResolvedMap, table: TableName, columns: tuple[str, ...] = (), limit: int | None = None
-) -> sql.Composed:
-    """Query over ``columns`` of the table's rows with `OWNER`, for each hop of its rule ``tl_hop<n>``, and
-    ``tableoid`` and ``ctid``.
+def rule_of(resolved: ResolvedMap, table: TableName) -> Rule:
+    """The rule of a table that takes part in a move."""
+    return resolved.shared.get(table) or resolved.owned[table]
 
-    A row appears more than once if its parent is not unique. ``limit`` bounds the rows that are read of the
-    table itself, not of its parents.
+
+def owners_of_rows(resolved: ResolvedMap, table: TableName, rows: sql.Composable) -> sql.Composed:
+    """SELECT of ``owner text, alone boolean, rows bigint``, one for each owner of a row of ``rows``.
+
+    ``alone`` is false where all of the owner's rows in it are people whom other tenants share.
     """
-    rule = resolved.owned[table]
-    hops = rule.hops if isinstance(rule, Via) else ()
-    joins = [_join(resolved, hop, number) for number, hop in enumerate(hops)]
+    rule = rule_of(resolved, table)
+    if isinstance(rule, Whole):
+        return sql.SQL(
+            "SELECT {tenant}::text AS owner, true AS alone, count(*) AS rows FROM {rows} HAVING count(*) > 0"
+        ).format(tenant=sql.Literal(resolved.tenant), rows=rows)
+    if isinstance(rule, Root | Direct):
+        return sql.SQL(
+            'SELECT (t.{c})::text COLLATE "default" AS owner, true AS alone, t.{n} AS rows FROM '
+            "(SELECT {c}, count(*) AS {n} FROM {rows} WHERE {c} IS NOT NULL GROUP BY {c}) t"
+        ).format(n=_ROWS, c=sql.Identifier(rule.column), rows=rows)
+    return sql.SQL(
+        "SELECT o.owner, bool_or(o.alone) AS alone, sum(t.{n})::bigint AS rows "
+        "FROM (SELECT {columns}, count(*) AS {n} FROM {rows} GROUP BY {columns}) t "
+        "CROSS JOIN LATERAL ({owners} OFFSET 0) o GROUP BY o.owner"
+    ).format(
+        n=_ROWS,
+        columns=columns_sql(_deciding_columns(rule)),
+        rows=rows,
+        owners=owners_of_row(resolved, rule, "t"),
+    )
+
+
+def owners_of_row(resolved: ResolvedMap, rule: Rule, alias: str, depth: int = 0) -> sql.Composable:
+    """SELECT of ``owner, alone`` for the one row called ``alias``; no rows if nobody owns it."""
     match rule:
         case Root(column) | Direct(column):
-            owner: sql.Composable = sql.SQL("{}::text").format(sql.Identifier("t", column))
+            return _named_in(alias, column)
         case Whole():
-            owner = sql.Literal(resolved.tenant)
-        case _:
-            owner = _first_hop(hops)
-    found = [
-        sql.SQL("{} AS {}").format(_hop_owner(hop, number), sql.Identifier(f"tl_hop{number}"))
-        for number, hop in enumerate(hops)
+            return sql.SQL("SELECT {}::text AS owner, true AS alone").format(sql.Literal(resolved.tenant))
+        case Via(hops):
+            return sql.SQL(" UNION ALL ").join(
+                _over_hop(resolved, hop, hops[:position], alias, depth) for position, hop in enumerate(hops)
+            )
+        case Shared(through, column, key):
+            members = owners_of_row(resolved, resolved.owned[through], f"p{depth}", depth + 1)
+            return sql.SQL(
+                "SELECT m.owner, count(*) OVER () = 1 AS alone FROM (SELECT DISTINCT o.owner "
+                "FROM {through} {p} CROSS JOIN LATERAL ({members}) o WHERE {p}.{column} = {alias}.{key}) m"
+            ).format(
+                through=table_sql(through),
+                p=sql.Identifier(f"p{depth}"),
+                members=members,
+                column=sql.Identifier(column),
+                alias=sql.Identifier(alias),
+                key=sql.Identifier(key),
+            )
+    raise TypeError(f"no tenant owns rows under {rule!r}")
+
+
+def _named_in(alias: str, column: str) -> sql.Composed:
+    # The collation is said, or two columns with different ones could not be compared.
+    return sql.SQL(
+        'SELECT ({c})::text COLLATE "default" AS owner, true AS alone WHERE {c} IS NOT NULL'
+    ).format(c=sql.Identifier(alias, column))
+
+
+def _over_hop(
+    resolved: ResolvedMap, hop: Hop, earlier: tuple[Hop, ...], alias: str, depth: int
+) -> sql.Composed:
+    """The owners over one hop, which applies only where every earlier hop has a NULL in its columns."""
+    conditions: list[sql.Composable] = [
+        sql.SQL("num_nulls({}) > 0").format(columns_sql(before.columns, alias)) for before in earlier
     ]
-    selected = [sql.SQL("t.tableoid, t.ctid"), *(sql.Identifier("t", column) for column in columns), *found]
-    source: sql.Composable = table_sql(table)
-    if limit is not None:
-        source = sql.SQL("(SELECT tableoid, ctid, * FROM {} LIMIT {})").format(source, sql.Literal(limit))
-    return sql.SQL("SELECT {}, {} AS {} FROM {} t {}").format(
-        sql.SQL(", ").join(selected), owner, OWNER, source, sql.SQL(" ").join(joins)
+    if hop.parent is None:
+        return sql.SQL(" AND ").join([_named_in(alias, hop.columns[0]), *conditions])
+    parent = f"p{depth}"
+    conditions += [
+        sql.SQL("{} = {}").format(sql.Identifier(parent, theirs), sql.Identifier(alias, mine))
+        for theirs, mine in zip(hop.parent_columns, hop.columns, strict=True)
+    ]
+    return sql.SQL(
+        "SELECT {o}.owner, {o}.alone FROM {parent} {p} CROSS JOIN LATERAL ({owners}) {o} WHERE {conditions}"
+    ).format(
+        o=sql.Identifier(f"o{depth}"),
+        parent=table_sql(hop.parent),
+        p=sql.Identifier(parent),
+        owners=owners_of_row(resolved, resolved.owned[hop.parent], parent, depth + 1),
+        conditions=sql.SQL(" AND ").join(conditions),
     )
 
 
-def _join(resolved: ResolvedMap, hop: Hop, number: int) -> sql.Composable:
-    if hop.parent is None:
-        return sql.SQL("")
-    alias = f"h{number}"
-    same = sql.SQL(" AND ").join(
-        sql.SQL("{} = {}").format(sql.Identifier("t", mine), sql.Identifier(alias, theirs))
-        for mine, theirs in zip(hop.columns, hop.parent_columns, strict=True)
-    )
-    # DISTINCT: parents that lead to one owner are one way to it.
-    return sql.SQL("LEFT JOIN (SELECT DISTINCT {}, {} FROM ({}) p) {} ON {}").format(
-        columns_sql(hop.parent_columns), OWNER, rows_with_owner(resolved, hop.parent, hop.parent_columns),
-        sql.Identifier(alias), same,
-    )  # fmt: skip
+def _deciding_columns(rule: Rule) -> tuple[str, ...]:
+    match rule:
+        case Root(column) | Direct(column):
+            return (column,)
+        case Via(hops):
+            return tuple(dict.fromkeys(column for hop in hops for column in hop.columns))
+        case Shared(_, _, key):
+            return (key,)
+    raise TypeError(f"no column decides under {rule!r}")
 
 
-def _hop_owner(hop: Hop, number: int) -> sql.Composable:
-    if hop.parent is None:
-        return sql.SQL("{}::text").format(sql.Identifier("t", hop.columns[0]))
-    return sql.SQL("{}.{}").format(sql.Identifier(f"h{number}"), OWNER)
-
-
-def _first_hop(hops: tuple[Hop, ...]) -> sql.Composable:
-    """The first hop whose columns are all NOT NULL decides, as in `owned`."""
-    cases = [
-        sql.SQL("WHEN num_nulls({}) = 0 THEN {}").format(
-            columns_sql(hop.columns, "t"), _hop_owner(hop, number)
-        )
-        for number, hop in enumerate(hops)
-    ]
-    return sql.SQL("CASE {} END").format(sql.SQL(" ").join(cases))
+def deciding_columns(resolved: ResolvedMap, table: TableName) -> tuple[str, ...]:
+    """Columns of a table that hold a tenant's id as it is written: the root's, or a direct column's."""
+    match rule_of(resolved, table):
+        case Root(column) | Direct(column):
+            return (column,)
+        case Via(hops):
+            return tuple(hop.columns[0] for hop in hops if hop.parent is None)
+    return ()
