@@ -11,9 +11,9 @@ from tenant_lifecycle.model.maptree import draw
 from tenant_lifecycle.model.names import TableName
 from tenant_lifecycle.model.ownership import Direct, Global, Hop, OwnershipMap, Root, Shared, Via
 from tenant_lifecycle.stores.postgres.database import Database
+from tenant_lifecycle.stores.postgres.every_owner import rows_with_owner
 from tenant_lifecycle.stores.postgres.mapcheck import check_map
 from tenant_lifecycle.stores.postgres.owned import owned_rows, table_sql
-from tenant_lifecycle.stores.postgres.owners import rows_with_owner
 from tenant_lifecycle.stores.postgres.tables import read_tables
 
 T = TableName.parse
