@@ -65,7 +65,9 @@ class PostgresStore:
             ConfigError: there is none.
         """
         if not settings.get("dsn"):
-            raise ConfigError(f"store {environment}/{name} has no dsn", next_step="give it one in lifecycle.yaml")
+            raise ConfigError(
+                f"store {environment}/{name} has no dsn", next_step="give it one in lifecycle.yaml"
+            )
         return cls(Database(f"{environment}/{name}", environment, settings["dsn"], ownership))
 
     # -- Store
@@ -89,7 +91,9 @@ class PostgresStore:
 
     def preflight(self, target: Store, tenant: TenantId) -> list[Finding]:
         there = _database(target)
-        return preflight.preflight(self.database, there, tenant) + schema.compare(self.database, there, tenant)
+        return preflight.preflight(self.database, there, tenant) + schema.compare(
+            self.database, there, tenant
+        )
 
     def create_missing(self, target: Store, tenant: TenantId) -> list[str]:
         return schema.create_missing(self.database, _database(target), tenant)
