@@ -9,10 +9,9 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tenant_lifecycle.cli.service import StepAhead
 from tenant_lifecycle.cli.why import why
 from tenant_lifecycle.model.findings import Finding
-from tenant_lifecycle.model.operation import ErrorRecord, Event, Operation, StepRecord
+from tenant_lifecycle.model.operation import ErrorRecord, Event, Operation, StepAhead, StepRecord
 from tenant_lifecycle.model.plan import MigrationPlan
 from tenant_lifecycle.model.tenant import Tenant
 from tenant_lifecycle.model.verification import VerificationReport

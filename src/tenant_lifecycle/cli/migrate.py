@@ -15,12 +15,13 @@ from tenant_lifecycle.cli.invocation import actor, of
 from tenant_lifecycle.cli.options import as_json
 from tenant_lifecycle.cli.output import NextStep, Output, OutputFormat
 from tenant_lifecycle.cli.plan_text import plan_lines
-from tenant_lifecycle.cli.service import Lifecycle, MigrationOptions
+from tenant_lifecycle.cli.service import Lifecycle
 from tenant_lifecycle.cli.verify import show_verification
 from tenant_lifecycle.errors import UsageError, WrongState
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import Operation, State
 from tenant_lifecycle.model.plan import Cutover, MigrationPlan
+from tenant_lifecycle.model.policy import MigrationOptions
 
 migrate_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Move one tenant to another environment, and back."
