@@ -27,8 +27,8 @@ def run(
 ) -> None:
     """Drive whatever operation is ready, until SIGTERM or Ctrl-C.
 
-    Any number of workers may run, on any number of hosts that reach the control database. Ending one is
-    always safe: another takes over where it was.
+    One per host and configuration; any number of hosts that reach the control database. Ending it is always
+    safe: another takes over where it was.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
