@@ -26,15 +26,17 @@ from typing import Any, Protocol, TypeVar
 
 import psycopg
 
+from tenant_lifecycle.client.gate import Connection, WriterGate
+from tenant_lifecycle.client.outcome import UnknownOutcome
 from tenant_lifecycle.sandbox.burst import Burst
 from tenant_lifecycle.sandbox.claim import claim
-from tenant_lifecycle.sandbox.gates import Connection, UnknownOutcome, WriterGate
 from tenant_lifecycle.sandbox.ledger import LedgerWriter, Outcome
 from tenant_lifecycle.sandbox.pauses import percentiles
 from tenant_lifecycle.sandbox.text import Writer as TextWriter
 from tenant_lifecycle.sandbox.writes import Mix, Write
 
 T = TypeVar("T")
+_RETRY_S = 0.02
 
 
 class Gate(Protocol):
@@ -55,7 +57,7 @@ class LoadConfig:
     #: A folder for the ledger; more than one load may write into it.
     ledger: Path
     #: The environment of tenants that no fence row mentions yet.
-    default_environment: str = "blue"
+    home: str = "blue"
     #: None: until it is told to stop.
     seconds: float | None = None
     #: Writes a second of all writers together; None: as fast as they can.
@@ -111,7 +113,7 @@ class Load:
     def __init__(self, config: LoadConfig, gate: Gate | None = None) -> None:
         self.config = config
         self.first_writer = config.first_writer or 1000 * (1 + secrets.randbelow(2_000_000))
-        self._gate: Gate = gate or WriterGate(config.environments, config.default_environment)
+        self._gate: Gate = gate or WriterGate(config.environments, config.home)
         self._stop = threading.Event()
         self._began = time.monotonic()
         self._writers: list[_Thread] = []
@@ -269,14 +271,23 @@ class _Thread(threading.Thread):
                 conn.execute(statement, values)
             conn.execute(_MARKER, marker)
 
-        try:
-            self._load._gate.run(self.tenant, block, self._load.config.deadline_s)
-        except UnknownOutcome as exc:
-            return Outcome.UNKNOWN, _one_line(exc)
-        except Exception as exc:
-            # Whatever it is, the client was told that its write failed; the ledger must say so.
-            return Outcome.FAILED, _one_line(exc)
-        return Outcome.ACK, ""
+        give_up = time.monotonic() + self._load.config.deadline_s
+        while True:
+            try:
+                self._load._gate.run(self.tenant, block, max(0.0, give_up - time.monotonic()))
+            except UnknownOutcome as exc:
+                return Outcome.UNKNOWN, _one_line(exc)
+            except psycopg.OperationalError as exc:
+                # Rolled back for certain (a deadlock, a connection that broke before the COMMIT): try again,
+                # as an application does.
+                if time.monotonic() + _RETRY_S >= give_up:
+                    return Outcome.FAILED, _one_line(exc)
+                time.sleep(_RETRY_S)
+            except Exception as exc:
+                # Whatever it is, the client was told that its write failed; the ledger must say so.
+                return Outcome.FAILED, _one_line(exc)
+            else:
+                return Outcome.ACK, ""
 
 
 _MARKER = """INSERT INTO load_writes (tenant_id, writer, seq, payload)
