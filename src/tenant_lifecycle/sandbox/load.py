@@ -28,12 +28,15 @@ import psycopg
 
 from tenant_lifecycle.client.gate import Connection, WriterGate
 from tenant_lifecycle.client.outcome import UnknownOutcome
-from tenant_lifecycle.sandbox.burst import Burst
+from tenant_lifecycle.errors import LifecycleError
 from tenant_lifecycle.sandbox.claim import claim
 from tenant_lifecycle.sandbox.ledger import LedgerWriter, Outcome
 from tenant_lifecycle.sandbox.pauses import percentiles
 from tenant_lifecycle.sandbox.text import Writer as TextWriter
-from tenant_lifecycle.sandbox.writes import Mix, Write
+from tenant_lifecycle.sandbox.writes import Mix
+from tenant_lifecycle.sandbox.writes.burst import Burst
+from tenant_lifecycle.sandbox.writes.hand import Hand
+from tenant_lifecycle.sandbox.writes.write import Write, statements
 
 T = TypeVar("T")
 _RETRY_S = 0.02
@@ -134,7 +137,7 @@ class Load:
                 self._writers.append(_Thread(self, tenant, number, source, interval, ledger))
                 number += 1
         for tenant, rows in config.burst.items():
-            burst = Burst(tenant, number, self._collection(tenant), rows)
+            burst = Burst(number, self._collection(tenant), rows)
             ledger = LedgerWriter(config.ledger, tenant, number)
             self._writers.append(_Thread(self, tenant, number, burst.next, burst.interval_s, ledger))
             number += 1
@@ -169,7 +172,7 @@ class Load:
         own, effects = self._gate.run(tenant, lambda conn: claim(conn, tenant, place, places))
         ledger.begin(0, "claim", effects)
         ledger.end(0, Outcome.ACK, 0)
-        return Mix(tenant, number, random, TextWriter(random), own, frozenset(self.config.kinds)).next
+        return Mix(Hand(tenant, number, random, TextWriter(random), own), self.config.kinds).next
 
     def _collection(self, tenant: str) -> str:
         own, _ = self._gate.run(tenant, lambda conn: claim(conn, tenant, 0, 1_000_000))
@@ -259,6 +262,7 @@ class _Thread(threading.Thread):
             self.errors.append(f"{write.kind}: {error}")
 
     def _send(self, write: Write) -> tuple[Outcome, str]:
+        sql = statements()
         marker = {
             "tenant": self.tenant,
             "writer": self._number,
@@ -267,9 +271,9 @@ class _Thread(threading.Thread):
         }
 
         def block(conn: psycopg.Connection[Any]) -> None:
-            for statement, values in write.statements:
-                conn.execute(statement, values)
-            conn.execute(_MARKER, marker)
+            for name, values in write.statements:
+                conn.execute(sql[name], values)
+            conn.execute(sql["marker"], marker)
 
         give_up = time.monotonic() + self._load.config.deadline_s
         while True:
@@ -283,15 +287,10 @@ class _Thread(threading.Thread):
                 if time.monotonic() + _RETRY_S >= give_up:
                     return Outcome.FAILED, _one_line(exc)
                 time.sleep(_RETRY_S)
-            except Exception as exc:
-                # Whatever it is, the client was told that its write failed; the ledger must say so.
+            except (psycopg.Error, LifecycleError) as exc:
                 return Outcome.FAILED, _one_line(exc)
             else:
                 return Outcome.ACK, ""
-
-
-_MARKER = """INSERT INTO load_writes (tenant_id, writer, seq, payload)
-VALUES (%(tenant)s, %(writer)s, %(seq)s, %(payload)s)"""
 
 
 def _one_line(exc: BaseException) -> str:
