@@ -1,12 +1,14 @@
 """What two databases need to know about each other to compare one tenant's rows; read once, then kept.
 
 A flip has no time for catalogue queries, so `comparison` remembers its answer for a pair of databases and a
-tenant. `compare` of a whole set reads it anew; DDL in between is the feed's business to notice.
+tenant. A comparison of whole sets reads it anew; DDL in between is the feed's business to notice.
 """
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -71,6 +73,8 @@ class Comparison:
     #: Sets in the order parents before children; those missing on the target are not in `pairs`.
     order: tuple[str, ...]
     pairs: Mapping[str, Pair]
+    #: On the monotonic clock.
+    read_at: float
     #: SQL that was put together before, by what it is for.
     texts: dict[object, sql.Composed] = field(default_factory=dict)
 
@@ -101,14 +105,14 @@ _KEPT = 32
 
 
 def comparison(
-    source: Database, target: Database, tenant: TenantId, *, fresh: bool = False
+    source: Database, target: Database, tenant: TenantId, *, max_age_s: float = math.inf
 ) -> Comparison:
-    """The comparison of the two databases for the tenant, from memory unless ``fresh``."""
+    """The comparison of the two databases for the tenant, from memory unless it is older than that."""
     name = (id(source), id(target), str(tenant))
     with _lock:
         known = _known.get(name)
     # The remembered one keeps both databases alive, so an id cannot have been given away again.
-    if known is not None and not fresh:
+    if known is not None and time.monotonic() - known.read_at <= max_age_s:
         return known
     known = _read(source, target, tenant)
     with _lock:
@@ -148,15 +152,19 @@ class Sessions:
     theirs: Connection
 
     def ask(self, pair: Pair, question: Callable[[Connection, Side], T]) -> tuple[T, T]:
-        """Ask both sides at the same time; an error names the side it came from."""
+        """Ask both sides about one set at the same time; an error names the side it came from."""
+        return self.ask_all(lambda conn, ours: question(conn, pair.source if ours else pair.target))
 
-        def asked(database: Database, conn: Connection, side: Side) -> T:
+    def ask_all(self, question: Callable[[Connection, bool], T]) -> tuple[T, T]:
+        """Ask both sides at the same time; the flag is True on the source."""
+
+        def asked(database: Database, conn: Connection, ours: bool) -> T:
             with translating(database.name):
-                return question(conn, side)
+                return question(conn, ours)
 
         return both(
-            lambda: asked(self.source, self.ours, pair.source),
-            lambda: asked(self.target, self.theirs, pair.target),
+            lambda: asked(self.source, self.ours, True),
+            lambda: asked(self.target, self.theirs, False),
         )
 
 
@@ -168,6 +176,7 @@ def sessions(source: Database, target: Database) -> Iterator[Sessions]:
 
 
 def _read(source: Database, target: Database, tenant: TenantId) -> Comparison:
+    read_at = time.monotonic()
     ours, theirs = both(lambda: _catalogue(source, tenant), lambda: _catalogue(target, tenant))
     resolved = source.map.resolve(tenant, frozenset(ours))
     pairs: dict[str, Pair] = {}
@@ -182,12 +191,10 @@ def _read(source: Database, target: Database, tenant: TenantId) -> Comparison:
                 _side(resolved, right, right_forms, key, columns),
             )
     order = tuple(str(name) for name in resolved.moved)
-    return Comparison(source, target, tenant, resolved, order, pairs)
+    return Comparison(source, target, tenant, resolved, order, pairs, read_at)
 
 
-def _catalogue(
-    database: Database, tenant: TenantId
-) -> dict[TableName, tuple[Table, Mapping[str, Form]]]:
+def _catalogue(database: Database, tenant: TenantId) -> dict[TableName, tuple[Table, Mapping[str, Form]]]:
     with database.session() as conn:
         tables = read_tables(conn)
         moved = database.map.resolve(tenant, frozenset(tables)).moved
