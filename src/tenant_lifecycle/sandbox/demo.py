@@ -181,15 +181,14 @@ class _Story:
     def move(self) -> None:
         """Plan, start, flip back and forth, complete."""
         lifecycle, tenant = self._lifecycle, TenantId(PLATINUM)
-        plan = lifecycle.plan_migration(tenant, "blue", "green")
+        options = MigrationOptions(settle_s=3600.0)
+        plan = lifecycle.plan_migration(tenant, "blue", "green", options)
         rows, size = sum(s.items for s in plan.stores), sum(s.bytes for s in plan.stores)
         self._say(
             f"plan {plan.hash[:19]}: {plan.tenant} blue -> green, {rows:,} rows, {size / 1e6:.0f} MB (estimated), "
             f"{len(plan.findings)} checks, {len(plan.refusals)} refusals"
         )
-        id = lifecycle.start_migration(
-            tenant, "blue", "green", MigrationOptions(settle_s=3600.0), if_plan=plan.hash, actor=ACTOR
-        )
+        id = lifecycle.start_migration(tenant, "blue", "green", options, if_plan=plan.hash, actor=ACTOR)
         self._tell_steps(id, until="flip/1")
         for turn in range(2, self._settings.flips + 1):
             time.sleep(self._settings.between_s)
