@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from tenant_lifecycle.sandbox.ledger import Outcome, read_ledger
@@ -47,9 +48,7 @@ def pauses(folder: Path, tenant: str, windows: Sequence[tuple[float, float]]) ->
 def _longest_gap(ends: list[float], start: float, end: float) -> float:
     """Longest time between two acknowledgements that overlaps the window."""
     gaps = [
-        (later - earlier) * 1000
-        for earlier, later in zip(ends, ends[1:], strict=False)
-        if earlier <= end and later >= start
+        (later - earlier) * 1000 for earlier, later in pairwise(ends) if earlier <= end and later >= start
     ]
     return max(gaps, default=0.0)
 
