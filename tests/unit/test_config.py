@@ -154,7 +154,7 @@ def test_a_repr_shows_no_secret() -> None:
 
 def test_which_file_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="lifecycle.yaml: there is no such file") as caught:
+    with pytest.raises(ConfigError, match=r"lifecycle\.yaml: there is no such file") as caught:
         config.find(None, {})
     assert "tenantctl init" in caught.value.next_step
     for name in ("lifecycle.yaml", "other.yaml", "given.yaml"):
