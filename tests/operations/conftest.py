@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from rig import Rig, make_rig
 
+from rig import Rig, make_rig
 from sample_fixtures import SandboxPair
 from tenant_lifecycle.sandbox.environment import Fill
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
-from rig import NEIGHBOURS, TENANT, Rig
 
+from rig import NEIGHBOURS, TENANT, Rig
 from tenant_lifecycle.errors import (
     PlanChanged,
     TargetOccupied,

@@ -22,6 +22,7 @@ from tenant_lifecycle.cli.map import map_app
 from tenant_lifecycle.cli.migrate import migrate_app
 from tenant_lifecycle.cli.op import op_app
 from tenant_lifecycle.cli.output import wants_json
+from tenant_lifecycle.cli.sandbox import sandbox_app
 from tenant_lifecycle.cli.service import Lifecycle
 from tenant_lifecycle.cli.tenant import tenant_app
 from tenant_lifecycle.cli.verify import verify
@@ -46,6 +47,7 @@ app.add_typer(worker.worker_app, name="worker")
 app.add_typer(starting.config_app, name="config")
 app.command()(starting.version)
 app.command()(demo)
+app.add_typer(sandbox_app, name="sandbox")
 
 
 @app.callback()

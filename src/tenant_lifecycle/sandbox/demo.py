@@ -207,7 +207,7 @@ class _Story:
         took = ((step.done_at or 0.0) - self._asked[turn]) * 1e3
         self._say(
             f"{'rollback to blue' if back else 'forward to green'} under load: {took:.0f} ms from decision to new "
-            f"writer, writes paused {timing.get('pause_ms', 0.0):.1f} ms"
+            f"writer, writes paused {timing.get('pause_ms', 0.0):.1f} ms ({_parts(timing)})"
         )
 
     def _tell_steps(self, id: str, *, until: str, after: str | None = None) -> None:
@@ -300,6 +300,13 @@ class _Story:
             },
             rows_left_on_source=left,
         )
+
+
+def _parts(timing: Mapping[str, float]) -> str:
+    """Where the pause went."""
+    names = ("drain", "marker", "compare", "counters", "commit", "activate")
+    parts = [f"{name} {timing[f'{name}_ms']:.1f}" for name in names if f"{name}_ms" in timing]
+    return ", ".join([*parts, f"{timing.get('dirty_items', 0):.0f} items compared"])
 
 
 def _seconds(step: StepRecord) -> float:

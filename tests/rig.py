@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -37,7 +37,6 @@ class Rig:
     pair: SandboxPair
     folder: Path
     lifecycle: Lifecycle
-    dsns: dict[str, str] = field(default_factory=dict)
 
     def start(self, *, cutover: Cutover = Cutover.AUTO, settle_s: float = 3600.0, workers: int = 2) -> str:
         return self.lifecycle.start_migration(
@@ -100,18 +99,20 @@ class Rig:
                 ).fetchone()[0]
         return total
 
-    def worker(self) -> WorkerProcess:
-        """A worker process of its own, as in production."""
-        return WorkerProcess(self.folder)
+    def worker(self, host: str = "a") -> WorkerProcess:
+        """A worker process of its own, as in production; another ``host`` has another state folder."""
+        return WorkerProcess(self.folder, host)
 
 
 class WorkerProcess:
     """``tenantctl worker run``, to be killed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str) -> None:
         self._log = (folder / "worker.log").open("ab")
+        file = folder / f"lifecycle-{host}.yaml"
+        file.write_text((folder / "lifecycle.yaml").read_text() + f"state_folder: state-{host}\n")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tenant_lifecycle.cli", "-v", "-c", str(folder / "lifecycle.yaml"), "worker", "run"],
+            [sys.executable, "-m", "tenant_lifecycle.cli", "-v", "-c", str(file), "worker", "run"],
             stdout=self._log, stderr=self._log, start_new_session=True, env=os.environ.copy(),
         )  # fmt: skip
 
@@ -135,12 +136,14 @@ class WorkerProcess:
         self.kill()
 
 
-def make_rig(pair: SandboxPair, folder: Path, *, policies: str = "") -> Rig:
-    """Write the two files and open the installation."""
+def make_rig(
+    pair: SandboxPair, folder: Path, *, policies: str = "", dsns: Mapping[str, str] | None = None
+) -> Rig:
+    """Write the two files and open the installation; ``dsns``: how the tool, not the load, reaches the servers."""
     (folder / "ownership.yaml").write_text(ownership_yaml())
     stores = "\n".join(
         f"  {name}:\n    stores:\n      postgres: {{kind: postgres, dsn: {json.dumps(dsn)}}}"
-        for name, dsn in pair.dsns.items()
+        for name, dsn in (dsns or pair.dsns).items()
     )
     (folder / "lifecycle.yaml").write_text(f"version: 1\nenvironments:\n{stores}\n{policies}")
     return Rig(pair, folder, Lifecycle(find_installation(folder / "lifecycle.yaml")))
