@@ -15,6 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -29,8 +30,8 @@ from tenant_lifecycle.engine.driver import Driver, Drove
 from tenant_lifecycle.engine.runner import sweep
 from tenant_lifecycle.model.operation import TERMINAL, NewOperation, State, StepStatus
 
-_ROOT = os.path.dirname(tenant_lifecycle.__file__)
-_TRACED = (os.path.join(_ROOT, "engine") + os.sep, os.path.join(_ROOT, "catalog") + os.sep)
+_ROOT = Path(tenant_lifecycle.__file__).parent
+_TRACED = (f"{_ROOT / 'engine'}{os.sep}", f"{_ROOT / 'catalog'}{os.sep}")
 #: Threads whose lines depend on the clock.
 _UNTRACED = ("heartbeat", "claims")
 
@@ -116,7 +117,9 @@ class World:
         steps = self.operations.steps(operation_id)
         assert [step.key for step in steps] == list(only)
         assert all(step.status is StepStatus.DONE for step in steps)
-        done = [each.detail["step"] for each in self.operations.events(operation_id) if each.kind == "step_done"]
+        done = [
+            each.detail["step"] for each in self.operations.events(operation_id) if each.kind == "step_done"
+        ]
         assert done == list(only), "an outcome was recorded twice"
         assert "go" not in only or not self.operations.signals(operation_id)
         if "switch" in only:
