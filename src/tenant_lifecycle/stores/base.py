@@ -13,28 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from tenant_lifecycle.model.cutover import Fence as FenceState
 from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.model.sizes import SetSize
+from tenant_lifecycle.model.verification import Difference, DifferenceKind
+
+__all__ = [
+    "Check", "Compared", "Copied", "Copies", "Difference", "DifferenceKind", "Digests", "Feed", "FenceRow", "FenceState",
+    "Fences", "Follower", "Follows", "Keys", "Lag", "Part", "Removes", "Schemas", "SetSize", "Store",
+]  # fmt: skip
 
 #: Called between chunks of long work; raises when the driver lost its lease or a person wants a stop.
 Check = Callable[[], None]
 #: Keys by set name. The bytes are the store's own exact form of a key.
 Keys = Mapping[str, frozenset[bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class SetSize:
-    """How much of a tenant's data one set holds."""
-
-    name: str
-    items: int
-    bytes: int
-    #: False: an estimate (statistics), True: counted.
-    exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +77,6 @@ class Lag:
     applied: int
 
 
-class DifferenceKind(StrEnum):
-    """What is wrong with one item."""
-
-    MISSING = "missing on target"
-    EXTRA = "only on target"
-    DIFFERENT = "different"
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One item that is not the same on both sides. ``key_text`` may be personal: show it, do not journal it."""
-
-    set: str
-    key: bytes
-    key_text: str
-    kind: DifferenceKind
-    #: Fields that differ, for `DifferenceKind.DIFFERENT`.
-    fields: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True, slots=True)
 class Compared:
     """Result of one pass over a set or a store; ``suspects`` still have to be looked at again."""
@@ -108,15 +84,6 @@ class Compared:
     items: int
     leaves: int
     suspects: Keys = field(default_factory=dict)
-
-
-class FenceState(StrEnum):
-    """What a store's fence says about a tenant's writes there."""
-
-    ACTIVE = "ACTIVE"
-    FENCED = "FENCED"
-    MOVED = "MOVED"
-    STANDBY = "STANDBY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +113,9 @@ class Store(Protocol):
     def probe(self) -> list[Finding]:
         """Look whether the store can do what this product needs; never raises for what it finds."""
 
+    def tenants(self) -> list[TenantId]:
+        """Ids of the tenants that are here, at most 10,000 of them, in order."""
+
     def holds(self, tenant: TenantId) -> bool:
         """Whether the tenant exists here: its root row, schema or database."""
 
@@ -172,6 +142,9 @@ class Schemas(Protocol):
 
     def shape(self, tenant: TenantId) -> str:
         """Digest of the shape of the tenant's sets; changes when somebody alters them."""
+
+    def check_references(self, tenant: TenantId) -> list[Finding]:
+        """Refusals for items of the tenant here that refer to something that is not here; asked of the target."""
 
     def carry_counters(self, target: Store, tenant: TenantId, margin: int) -> int:
         """Raise the target's sequences to the source's plus ``margin``; never lower one. Return how many."""
@@ -283,21 +256,24 @@ class Fences(Protocol):
     def fence_row(self, tenant: TenantId) -> FenceRow | None:
         """The row now; None if the tenant is not managed here."""
 
-    def fence(self, tenant: TenantId, epoch: int, ttl_s: float, budget_s: float) -> None:
+    def fence(self, tenant: TenantId, epoch: int, ttl_s: float, budget_s: float) -> str:
         """ACTIVE at ``epoch`` -> FENCED: drain writers in flight, hold new ones for at most ``ttl_s``.
+
+        Returns a ticket that names this fencing. What a driver learned under one fencing says nothing about
+        a later one, so the commit point demands the ticket (tests/model shows the lost write without it).
 
         Raises:
             StoreBusy: somebody holds the tenant's lock longer than the budget; the message says who.
             WrongState: the row is not ACTIVE at that epoch.
         """
 
-    def release(self, tenant: TenantId, epoch: int) -> None:
-        """FENCED -> ACTIVE, if it still is; writers go on here."""
+    def release(self, tenant: TenantId, ticket: str | None) -> None:
+        """FENCED -> ACTIVE, if it still is; writers go on here. None: whichever fencing it is (recovery)."""
 
-    def commit_move(self, tenant: TenantId, epoch: int, target: str) -> bool:
-        """The commit point: FENCED at ``epoch`` -> MOVED at ``epoch + 1`` while the deadline holds.
+    def commit_move(self, tenant: TenantId, ticket: str, target: str) -> bool:
+        """The commit point: FENCED by ``ticket`` -> MOVED at the next epoch while the deadline holds.
 
-        False: the fence ran out, writes went on here; the flip did not happen.
+        False: the fence ran out or another driver's fencing took its place; the flip did not happen.
         """
 
     def activate(self, tenant: TenantId, epoch: int) -> None:
@@ -307,12 +283,12 @@ class Fences(Protocol):
             WrongState: the row carries a larger epoch.
         """
 
-    def disarm(self, tenant: TenantId, *, keep_moved: bool) -> None:
-        """Take the tenant's row away (kept if MOVED and ``keep_moved``), and the triggers with the last tenant."""
+    def disarm(self, tenant: TenantId) -> None:
+        """Take the tenant's row away, and the triggers with the last tenant."""
 
-    def blockers(self, tenant: TenantId, armed_before_s: float) -> list[str]:
-        """Sessions that forbid a flip now: transactions older than the fence's arming or than
-        ``armed_before_s`` seconds that hold the tenant's lock, and prepared transactions. One sentence each."""
+    def blockers(self, tenant: TenantId, older_than_s: float) -> list[str]:
+        """What forbids a flip now, one sentence each: transactions from before the arming, transactions of more
+        than ``older_than_s`` seconds that hold the tenant's lock, prepared ones, sets without the fence."""
 
 
 @runtime_checkable

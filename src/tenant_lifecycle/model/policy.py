@@ -1,0 +1,52 @@
+"""Rules a migration follows, from ``lifecycle.yaml``; every field has a default that is safe in production."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tenant_lifecycle.model.flip import FlipBudget
+from tenant_lifecycle.model.plan import Cutover
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionHook:
+    """What makes the target environment before we look at it; both empty: it is there already."""
+
+    #: A command and its arguments; runs with TENANT, SOURCE, TARGET and OPERATION in its environment.
+    command: tuple[str, ...] = ()
+    #: A folder that ``terraform apply`` is run in, with the variables tenant, source_env and target_env.
+    terraform: str = ""
+    timeout_s: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationPolicy:
+    """How careful, how fast, how long to wait."""
+
+    cutover: Cutover = Cutover.AUTO
+    #: How long the old side is kept, ready for a rollback, before it is emptied.
+    settle_s: float = 24 * 3600.0
+    #: Parallel copy workers, 1 to 16.
+    workers: int = 4
+    #: A verification older than this is done again before a flip.
+    verification_max_age_s: float = 24 * 3600.0
+    #: Differing items that may be repaired before a person must look.
+    max_repairs: int = 100
+    flip: FlipBudget = field(default_factory=FlipBudget)
+    provision: ProvisionHook = field(default_factory=ProvisionHook)
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationOptions:
+    """What a person chose for one migration; None means as the tenant's tier and the policies say."""
+
+    cutover: Cutover | None = None
+    settle_s: float | None = None
+    workers: int | None = None
+
+    def over(self, policy: MigrationPolicy) -> MigrationPolicy:
+        """The policy with what was chosen."""
+        chosen = {"cutover": self.cutover, "settle_s": self.settle_s, "workers": self.workers}
+        changes: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+        return replace(policy, **changes)

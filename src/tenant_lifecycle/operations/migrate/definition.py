@@ -1,0 +1,140 @@
+"""The steps of a migration, as a pure function of what the journal says is done.
+
+    preflight, provision, arm, feed, copy, catch up, way back, verify,
+    then as often as people want:  [promote/n]  flip/n  settle/n      (odd n: to the target, even n: back)
+    and at the end:                 verify before leaving, leave
+
+A flow that grows is how a rollback "any number of times" stays one operation with one journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+from tenant_lifecycle.engine.definition import Definition
+from tenant_lifecycle.engine.retry import Retry
+from tenant_lifecycle.engine.steps import OnError, Step, StepKind
+from tenant_lifecycle.errors import WrongState
+from tenant_lifecycle.model.operation import Operation, Outputs, State
+from tenant_lifecycle.model.plan import Cutover
+from tenant_lifecycle.operations.migrate import copying, leaving, proving, provision, settling, turning
+from tenant_lifecycle.operations.migrate.session import BACK, FORWARD, OpenSession, Session
+
+#: Waiting for a server that restarts or a network that comes back is not a reason to call a person.
+PATIENT = Retry(attempts=200, first_s=0.2, factor=1.6, ceiling_s=15.0)
+
+
+def way_of(turn: int) -> str:
+    """Direction of flip number ``turn``, counted from 1."""
+    return FORWARD if turn % 2 else BACK
+
+
+class Migrate(Definition):
+    """One tenant from ``spec['source']`` to ``spec['target']``."""
+
+    name = "migrate@1"
+    kind = "migrate"
+
+    def __init__(self, open_session: OpenSession) -> None:
+        self._open = open_session
+
+    @contextmanager
+    def _session(self, operation: Operation, token: int) -> Iterator[Session]:
+        session = self._open(operation, token)
+        try:
+            yield session
+        finally:
+            session.close()
+
+    def session(self, operation: Operation, token: int) -> AbstractContextManager[Session]:
+        return self._session(operation, token)
+
+    def steps(self, operation: Operation, outputs: Outputs) -> Sequence[Step]:
+        steps = list(_filling())
+        turn = 1
+        while True:
+            if turn == 1 and operation.spec.get("cutover") == Cutover.MANUAL:
+                steps.append(
+                    Step("promote/1", "wait for a person to promote", StepKind.WAIT, turning.await_promote)
+                )
+            steps.append(_flip(turn))
+            steps.append(_settle(turn))
+            settled = outputs.get(f"settle/{turn}")
+            if settled is None:
+                return steps
+            if settled["next"] == "complete":
+                return steps + _leaving()
+            turn += 1
+
+    def abort_steps(self, operation: Operation, outputs: Outputs) -> Sequence[Step]:  # noqa: ARG002
+        if "leave" in outputs.begun:
+            raise WrongState(
+                "too late to abort: the old side is being emptied",
+                next_step="let it finish; a new migration brings the tenant back",
+            )
+        return (
+            Step(
+                "abort/return",
+                "bring writes back to the source",
+                StepKind.IDEMPOTENT,
+                leaving.bring_back,
+                retry=PATIENT,
+            ),
+            Step(
+                "abort/clean",
+                "remove feeds, fence and the copy",
+                StepKind.IDEMPOTENT,
+                leaving.clean_target,
+                retry=PATIENT,
+            ),
+        )
+
+    def aborted_state(self, operation: Operation, outputs: Outputs) -> State:  # noqa: ARG002
+        return State.ROLLED_BACK if any(key.startswith("flip/") for key in outputs.begun) else State.ABORTED
+
+
+def _filling() -> tuple[Step, ...]:
+    """Everything up to the first flip; writes stay where they are."""
+    run = StepKind.IDEMPOTENT
+    return (
+        Step(
+            "preflight",
+            "look for reasons not to move",
+            run,
+            provision.preflight,
+            retry=PATIENT,
+            on_error=OnError.FAIL,
+        ),
+        Step("provision", "make the target ready", run, provision.provision, retry=PATIENT),
+        Step("arm", "arm the fence on both sides", run, provision.arm, retry=PATIENT),
+        Step("feed", "hold back changes from now on", run, copying.create_feed, retry=PATIENT),
+        Step("copy", "copy what is there", run, copying.copy, retry=PATIENT),
+        Step("catch-up", "apply what changed meanwhile", run, copying.catch_up, retry=PATIENT),
+        Step("way-back", "prepare and prove the way back", run, copying.prepare_way_back, retry=PATIENT),
+        Step("verify", "verify every item", run, proving.verify, retry=PATIENT),
+    )
+
+
+def _flip(turn: int) -> Step:
+    where = "the target" if way_of(turn) == FORWARD else "the source again"
+    return Step(f"flip/{turn}", f"make {where} the writer", StepKind.IDEMPOTENT, turning.flip, retry=PATIENT)
+
+
+def _settle(turn: int) -> Step:
+    title = "keep the old side ready" if way_of(turn) == FORWARD else "rolled back, keep the target ready"
+    return Step(f"settle/{turn}", title, StepKind.WAIT, settling.settle, retry=PATIENT)
+
+
+def _leaving() -> list[Step]:
+    run = StepKind.IDEMPOTENT
+    return [
+        Step(
+            "final-verify",
+            "verify once more before the old side goes",
+            run,
+            proving.verify_before_leaving,
+            retry=PATIENT,
+        ),
+        Step("leave", "empty the old side", run, leaving.leave, retry=PATIENT, critical=True),
+    ]

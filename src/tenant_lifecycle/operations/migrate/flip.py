@@ -1,0 +1,141 @@
+"""One attempt to make the other side the writer: the only code that ends one writer and begins another.
+
+Order, and what each step protects:
+
+1. The proof is complete and small, both feeds run, nothing blocks: else there is no attempt (I5, I7).
+2. Fence the source: writers in flight are drained, new ones wait, for at most the fence's time to live (I6).
+3. A marker in every store's stream, acknowledged by its applier: the target has every acknowledged write (I2).
+4. Compare what was touched since it was last compared: nothing differs (I5). Raise sequences.
+5. Commit point: source FENCED -> MOVED while the deadline holds (I1). Before it, recovery releases; after it,
+   recovery goes forward.
+6. Activate the target. Waiting writers are told TL001 and go there.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from tenant_lifecycle.errors import FlipAbandoned, LifecycleError, StoreError, VerificationFailed
+from tenant_lifecycle.model.flip import FlipBudget, FlipTiming
+from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.operations.pairs import Pair
+from tenant_lifecycle.operations.proof import Proof, count
+from tenant_lifecycle.stores.base import Fences, Follower, Schemas
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Everything a flip from ``pair.source`` to ``pair.target`` needs, open and running."""
+
+    pair: Pair
+    tenant: TenantId
+    #: One per store, by store name.
+    proofs: dict[str, Proof]
+    #: The other direction's followers: they must be alive before the flip, for they are the way back.
+    way_back: dict[str, Follower]
+
+    @property
+    def source(self) -> Fences:
+        source = self.pair.judge.source
+        assert isinstance(source, Fences)
+        return source
+
+    @property
+    def target(self) -> Fences:
+        target = self.pair.judge.target
+        assert isinstance(target, Fences)
+        return target
+
+
+def make_ready(direction: Direction, budget: FlipBudget) -> None:
+    """Bring everything to the point where only milliseconds are left, or say why not.
+
+    Raises:
+        FlipAbandoned: lag, dirty items or a blocking session; try again later.
+        VerificationFailed: the sides differ.
+        FeedError: a feed is down.
+    """
+    for follower in direction.way_back.values():
+        follower.check()
+    blockers = direction.source.blockers(direction.tenant, budget.lock_s)
+    if blockers:
+        raise FlipAbandoned("no flip while " + "; ".join(blockers), next_step="it is tried again by itself")
+    for proof in direction.proofs.values():
+        if not proof.complete:
+            raise FlipAbandoned(
+                f"{proof.pair.source.name} is not verified against {proof.pair.target.name} yet"
+            )
+        left = proof.shrink()
+        lag = proof.follower.lag()
+        if left > budget.dirty_items:
+            raise FlipAbandoned(
+                f"{left} items changed within the last moment, more than {budget.dirty_items}"
+            )
+        if lag.seconds > budget.lag_s:
+            raise FlipAbandoned(
+                f"{proof.pair.target.name} is {lag.seconds:.2f} s behind, more than {budget.lag_s} s"
+            )
+
+
+def attempt(direction: Direction, epoch: int, budget: FlipBudget) -> FlipTiming:
+    """Flip once; on return the target is the writer at ``epoch + 1``.
+
+    Raises:
+        FlipAbandoned: a budget ran out before the commit point; the source goes on as writer.
+        VerificationFailed: the dirty items differ; the source goes on as writer.
+        StoreBusy: somebody holds the tenant's lock; the source goes on as writer.
+    """
+    began = time.perf_counter()
+    ticket = direction.source.fence(direction.tenant, epoch, budget.fence_ttl_s, budget.lock_s)
+    drained = time.perf_counter()
+    try:
+        marked, compared, raised, dirty = _settle_under_fence(direction, budget)
+        committed = direction.source.commit_move(direction.tenant, ticket, direction.pair.target)
+    except LifecycleError:
+        # If the source does not answer, the fence's deadline does the same a moment later.
+        with suppress(StoreError):
+            direction.source.release(direction.tenant, ticket)
+        raise
+    if not committed:
+        raise FlipAbandoned("the fence ran out before the commit point; writes went on at the source")
+    moved = time.perf_counter()
+    direction.target.activate(direction.tenant, epoch + 1)
+    done = time.perf_counter()
+    return FlipTiming(
+        drain_ms=(drained - began) * 1e3,
+        marker_ms=(marked - drained) * 1e3,
+        compare_ms=(compared - marked) * 1e3,
+        counters_ms=(raised - compared) * 1e3,
+        commit_ms=(moved - raised) * 1e3,
+        activate_ms=(done - moved) * 1e3,
+        dirty_items=dirty,
+    )
+
+
+def _settle_under_fence(direction: Direction, budget: FlipBudget) -> tuple[float, float, float, int]:
+    """Steps 3 and 4; returns the moments after markers, comparison and counters, and the items compared."""
+    markers = {name: proof.follower.mark() for name, proof in direction.proofs.items()}
+    deadline = time.monotonic() + budget.marker_s
+    for name, marker in markers.items():
+        if not direction.proofs[name].follower.await_marker(marker, max(0.0, deadline - time.monotonic())):
+            raise FlipAbandoned(
+                f"the last changes did not reach {name} within {budget.marker_s * 1e3:.0f} ms"
+            )
+    marked = time.perf_counter()
+    dirty = 0
+    for proof in direction.proofs.values():
+        differences = proof.final_differences()
+        dirty += count(proof.dirty)
+        if differences:
+            proof.complete = False
+            first = differences[0]
+            raise VerificationFailed(
+                f"{len(differences)} item(s) differ under the fence; first: {first.set}: {first.kind.value}"
+            )
+    compared = time.perf_counter()
+    for pair in direction.pair.stores:
+        if isinstance(pair.source, Schemas):
+            pair.source.carry_counters(pair.target, direction.tenant, budget.counter_margin)
+    return marked, compared, time.perf_counter(), dirty

@@ -1,0 +1,80 @@
+"""Ends of a migration: empty the old side after its grace time, or undo everything and stay."""
+
+from __future__ import annotations
+
+from tenant_lifecycle.engine.steps import Done, Outcome, StepContext
+from tenant_lifecycle.errors import InvariantViolated
+from tenant_lifecycle.model.cutover import writer
+from tenant_lifecycle.model.operation import TenantUpdate
+from tenant_lifecycle.operations.migrate.provision import seen
+from tenant_lifecycle.operations.migrate.session import BACK, FORWARD, Session
+from tenant_lifecycle.operations.migrate.turning import turn
+from tenant_lifecycle.stores.base import Follows, Removes
+
+
+def leave(ctx: StepContext) -> Outcome:
+    """Step: stop the feeds, delete the tenant's items on the old side, keep its fence MOVED for latecomers."""
+    session: Session = ctx.session
+    _refuse_unless_writer(session, "target")
+    _end_feeds(session)
+    removed: dict[str, int] = {}
+    for pair in session.pair.stores:
+        if isinstance(pair.source, Removes):
+            for name, items in pair.source.remove(session.feed(BACK), ctx.check).items():
+                removed[f"{pair.name}/{name}"] = items
+                ctx.progress(sum(removed.values()))
+    return Done(
+        {"removed": sum(removed.values()), "sets": removed},
+        tenant=TenantUpdate(session.tenant, state="active"),
+    )
+
+
+def bring_back(ctx: StepContext) -> Outcome:
+    """Abort step: if writes go to the target by now, flip them back first, with everything a flip demands."""
+    session: Session = ctx.session
+    source, target = session.fences(FORWARD)
+    if writer(seen(source.fence_row(session.tenant)), seen(target.fence_row(session.tenant))) == "target":
+        return turn(ctx, session, BACK)
+    return Done({"writer": session.pair.source})
+
+
+def clean_target(ctx: StepContext) -> Outcome:
+    """Abort step: drop the feeds, delete what was copied, take the fence away.
+
+    Rows of the target are deleted only if this operation began to copy: pre-flight and the armed fence had
+    made sure by then that there were none before. After a flip the fences stay: an application that still
+    believes in the target must go on being told TL001, or its write would be lost.
+    """
+    session: Session = ctx.session
+    begun = ctx.outputs.begun
+    _end_feeds(session)
+    removed = 0
+    if "copy" in begun:
+        _refuse_unless_writer(session, "source")
+        for pair in session.pair.stores:
+            if isinstance(pair.target, Removes):
+                removed += sum(pair.target.remove(session.feed(FORWARD), ctx.check).values())
+    if "arm" in begun and not any(key.startswith("flip/") for key in begun):
+        for fences in session.fences(BACK):
+            fences.disarm(session.tenant)
+    return Done({"removed": removed, "writer": session.pair.source})
+
+
+def _end_feeds(session: Session) -> None:
+    session.stop_following()
+    for way in (FORWARD, BACK):
+        for pair in session.way(way).stores:
+            if isinstance(pair.source, Follows):
+                pair.source.drop_feed(session.feed(way))
+    session.forget_spools()
+
+
+def _refuse_unless_writer(session: Session, expected: str) -> None:
+    """Nothing is deleted anywhere unless the *other* side is the writer, by the databases' own word."""
+    source, target = session.fences(FORWARD)
+    now = writer(seen(source.fence_row(session.tenant)), seen(target.fence_row(session.tenant)))
+    if now != expected:
+        raise InvariantViolated(
+            f"nothing was deleted: the {expected} should be the writer, the fences say {now or 'nobody'}",
+            next_step="look at tenant_lifecycle.fence in both databases",
+        )

@@ -1,0 +1,60 @@
+"""The plan: what a migration would do, what it would cost, and why it would be refused."""
+
+from __future__ import annotations
+
+from tenant_lifecycle.errors import UnknownTenant
+from tenant_lifecycle.model.findings import Finding
+from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.model.plan import Estimate, MigrationPlan, StorePlan
+from tenant_lifecycle.model.policy import MigrationPolicy
+from tenant_lifecycle.operations.migrate.provision import look
+from tenant_lifecycle.operations.pairs import Pair, StorePair
+from tenant_lifecycle.stores.base import Copies, Follows
+
+#: What one copy worker is assumed to move, until this installation has measured better. Source: bench copy,
+#: two cores, loopback; a network will be slower.
+ASSUMED_BYTES_PER_S = 20e6
+
+
+def plan_migration(
+    pair: Pair, tenant: TenantId, policy: MigrationPolicy, *, exact: bool = False
+) -> MigrationPlan:
+    """Look at both environments and say what would happen; changes nothing.
+
+    Raises:
+        UnknownTenant: no store of the source holds the tenant.
+        StoreError: a store could not be looked at.
+    """
+    _ = pair.judge
+    if not any(stores.source.holds(tenant) for stores in pair.stores):
+        raise UnknownTenant(
+            f"no tenant {tenant!r} in environment {pair.source!r}",
+            next_step=f"tenantctl tenant list --environment {pair.source}",
+        )
+    findings: list[Finding] = look(pair, tenant)
+    stores = tuple(_store_plan(stores, tenant, exact) for stores in pair.stores)
+    size = sum(store.bytes for store in stores)
+    seconds = size / (ASSUMED_BYTES_PER_S * min(policy.workers, 4))
+    return MigrationPlan(
+        tenant=tenant,
+        source=pair.source,
+        target=pair.target,
+        cutover=policy.cutover,
+        settle_s=policy.settle_s,
+        workers=policy.workers,
+        stores=stores,
+        findings=tuple(findings),
+        estimate=Estimate(
+            seconds, f"{ASSUMED_BYTES_PER_S / 1e6:.0f} MB/s per worker assumed, {size / 1e6:.1f} MB"
+        ),
+    )
+
+
+def _store_plan(stores: StorePair, tenant: TenantId, exact: bool) -> StorePlan:
+    how = []
+    if isinstance(stores.source, Copies):
+        how.append("copy in parts")
+    if isinstance(stores.source, Follows):
+        how.append("follow the change stream")
+    sets = tuple(stores.source.inventory(tenant, exact=exact))
+    return StorePlan(stores.name, stores.source.kind, sets, " + ".join(how) or "not moved")

@@ -1,0 +1,142 @@
+"""The running part of a migration: feeds, followers and proofs, alive while one driver drives.
+
+The journal says what was done; this holds what must run meanwhile. Nothing in it needs to survive: the next
+driver opens its own, followers go on where the stores say they were, and what was proved is proved anew.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tenant_lifecycle.errors import UnsupportedByStore
+from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.model.operation import Operation
+from tenant_lifecycle.model.policy import MigrationPolicy
+from tenant_lifecycle.operations.migrate.flip import Direction
+from tenant_lifecycle.operations.pairs import Pair, StorePair
+from tenant_lifecycle.operations.proof import Proof
+from tenant_lifecycle.stores.base import Check, Feed, Fences, Follower, Follows
+
+FORWARD = "fwd"
+BACK = "rev"
+
+
+def feed_name(operation_id: str, way: str) -> str:
+    """Name of a feed: slots, publications and spool folders are called so. [a-z0-9_], at most 50."""
+    plain = "".join(c for c in operation_id.lower() if c.isascii() and c.isalnum())
+    return f"tl_{plain[-32:]}_{way}"
+
+
+@dataclass
+class Session:
+    """What one driver keeps open for one migration."""
+
+    operation_id: str
+    tenant: TenantId
+    token: int
+    pair: Pair
+    policy: MigrationPolicy
+    #: Folder for spools, of this operation alone.
+    folder: Path
+    #: Called when the session is left.
+    close_stores: Callable[[], None] = lambda: None
+    _followers: dict[tuple[str, str], Follower] = field(default_factory=dict)
+    _applying: set[tuple[str, str]] = field(default_factory=set)
+    _proofs: dict[tuple[str, str], Proof] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def way(self, way: str) -> Pair:
+        """The environments in the order of that direction."""
+        return self.pair if way == FORWARD else self.pair.reversed()
+
+    def fences(self, way: str) -> tuple[Fences, Fences]:
+        """The fences of that direction's source and target: they alone say who the writer is."""
+        judge = self.way(way).judge
+        assert isinstance(judge.source, Fences) and isinstance(judge.target, Fences)
+        return judge.source, judge.target
+
+    def feed(self, way: str) -> Feed:
+        return Feed(feed_name(self.operation_id, way), self.tenant, self.token)
+
+    def follower(self, way: str, pair: StorePair, *, applying: bool) -> Follower:
+        """The running follower of one store in one direction; started on first use."""
+        source = pair.source
+        if not isinstance(source, Follows):
+            raise UnsupportedByStore(f"{source.name} has no stream of changes")
+        key = (way, pair.name)
+        with self._lock:
+            follower = self._followers.get(key)
+            if follower is None:
+                follower = source.follow(pair.target, self.feed(way), self.folder / f"{pair.name}-{way}")
+                follower.start()
+                self._followers[key] = follower
+            if applying and key not in self._applying:
+                follower.apply()
+                self._applying.add(key)
+        return follower
+
+    def followers(self, way: str, *, applying: bool = True) -> dict[str, Follower]:
+        """All of one direction, by store name."""
+        return {p.name: self.follower(way, p, applying=applying) for p in self.way(way).stores}
+
+    def proof(self, way: str, pair: StorePair, check: Check) -> Proof:
+        """The proof of one store in one direction; empty until it is verified."""
+        key = (way, pair.name)
+        proof = self._proofs.get(key)
+        if proof is None:
+            follower = self.follower(way, pair, applying=True)
+            proof = Proof(pair, self.feed(way), follower, check, max_repairs=self.policy.max_repairs)
+            self._proofs[key] = proof
+        proof.check = check
+        return proof
+
+    def direction(self, way: str, check: Check) -> Direction:
+        """Everything a flip that way needs, running."""
+        other = BACK if way == FORWARD else FORWARD
+        pair = self.way(way)
+        return Direction(
+            pair=pair,
+            tenant=self.tenant,
+            proofs={p.name: self.proof(way, p, check) for p in pair.stores},
+            way_back=self.followers(other),
+        )
+
+    def turned(self, way: str, check: Check) -> None:
+        """After a flip that ``way``: both sides were equal, so the other direction starts out proved."""
+        other = BACK if way == FORWARD else FORWARD
+        for pair in self.way(other).stores:
+            before = self._proofs[(way, pair.name)]
+            proof = self.proof(other, pair, check)
+            proof.complete = True
+            proof.verified_at = before.verified_at
+            before.complete = False
+
+    def check_followers(self) -> None:
+        """Raise the error that stopped a running follower, if one stopped."""
+        for follower in list(self._followers.values()):
+            follower.check()
+
+    def stop_following(self) -> None:
+        """Stop every follower; the feeds stay, and a later follower goes on where these stopped."""
+        with self._lock:
+            for follower in self._followers.values():
+                follower.stop()
+            self._followers.clear()
+            self._applying.clear()
+            self._proofs.clear()
+
+    def forget_spools(self) -> None:
+        """Delete what was spooled; only after the feeds were dropped."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        self.stop_following()
+        self.close_stores()
+
+
+#: Opens a `Session` for an operation and a driver token; wiring provides it.
+OpenSession = Callable[[Operation, int], Session]

@@ -1,0 +1,188 @@
+"""Proof that two sides are equal while writes go on, kept up to date until the moment of a flip.
+
+A full comparison names *suspects*: items whose digests differed, most of them in flight. An item is really
+different only if it still differs in a round in which it was not touched: before the round a marker went
+through (so the target had everything committed earlier), the item is read on both sides, a second marker
+goes through, and the stream shows no change to the item in between. Everything touched since the
+comparison began is *dirty* and is looked at again, at the latest under the fence, where nothing is in
+flight any more. Source of the idea: Ghostferry's re-verify queue and pgEdge ACE's dirty blocks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from tenant_lifecycle.errors import StoreBusy, VerificationFailed
+from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.model.verification import Difference, SetVerdict, VerificationReport
+from tenant_lifecycle.operations.pairs import StorePair
+from tenant_lifecycle.stores.base import Check, Digests, Feed, Follower, Keys
+
+#: How long a marker may take while nothing is fenced.
+MARKER_TIMEOUT_S = 60.0
+#: Above this many dirty items a look at each costs more than a new comparison.
+DIRTY_LIMIT = 200_000
+
+
+def count(keys: Keys) -> int:
+    """How many items the keys name."""
+    return sum(len(some) for some in keys.values())
+
+
+def union(first: Keys, second: Keys) -> dict[str, frozenset[bytes]]:
+    """Keys that are in either."""
+    names = first.keys() | second.keys()
+    return {name: first.get(name, frozenset()) | second.get(name, frozenset()) for name in names}
+
+
+def by_set(differences: Iterable[Difference]) -> dict[str, frozenset[bytes]]:
+    """The keys of differences."""
+    found: dict[str, set[bytes]] = {}
+    for difference in differences:
+        found.setdefault(difference.set, set()).add(difference.key)
+    return {name: frozenset(keys) for name, keys in found.items()}
+
+
+@dataclass
+class Proof:
+    """What is known about one store pair in one direction. Used by one thread at a time."""
+
+    pair: StorePair
+    feed: Feed
+    follower: Follower
+    check: Check
+    #: Differences may be repaired up to this many items; beyond it a person must look.
+    max_repairs: int = 100
+    #: True after a full comparison whose suspects were all explained, until something breaks it.
+    complete: bool = False
+    verified_at: float = 0.0
+    dirty: dict[str, frozenset[bytes]] = field(default_factory=dict)
+    repaired: set[tuple[str, bytes]] = field(default_factory=set)
+
+    @property
+    def tenant(self) -> TenantId:
+        return self.feed.tenant
+
+    @property
+    def source(self) -> Digests:
+        assert isinstance(self.pair.source, Digests)
+        return self.pair.source
+
+    def verify(self, progress: Callable[[str, int], None] | None = None) -> VerificationReport:
+        """Compare everything while writes go on, explain every suspect, repair what really differs.
+
+        ``progress`` is called with the set's name and its items as each set is done.
+
+        Raises:
+            VerificationFailed: more differences than may be repaired, or one that came back after repair.
+        """
+        began = time.monotonic()
+        self.complete = False
+        self.follower.check()
+        self.follower.take_touched()
+        self.dirty = {}
+        self._pass_marker()
+        verdicts: list[SetVerdict] = []
+        for name in self.source.sets(self.tenant):
+            self.check()
+            verdicts.append(self._verify_set(name))
+            if progress is not None:
+                progress(name, verdicts[-1].items)
+        self.absorb()
+        self.complete = True
+        self.verified_at = time.time()
+        return VerificationReport(
+            source=self.pair.source.environment,
+            target=self.pair.target.environment,
+            sets=tuple(verdicts),
+            repaired=len(self.repaired),
+            seconds=time.monotonic() - began,
+        )
+
+    def _verify_set(self, name: str) -> SetVerdict:
+        compared = self.source.compare(self.pair.target, self.tenant, name, self.check)
+        left = self._explain(compared.suspects)
+        if left:
+            self._repair(left)
+            left = self._explain(by_set(left))
+        return SetVerdict(
+            self.pair.name, name, compared.items, compared.leaves, count(compared.suspects), tuple(left)
+        )
+
+    def absorb(self) -> Keys:
+        """Take over what the follower applied since the last look; it is dirty until it is compared."""
+        touched = self.follower.take_touched()
+        self.dirty = union(self.dirty, touched)
+        if count(self.dirty) > DIRTY_LIMIT:
+            self.complete = False
+            self.dirty = {}
+        return touched
+
+    def shrink(self) -> int:
+        """Compare what is dirty while writes go on; return how many items are dirty afterwards.
+
+        Raises:
+            VerificationFailed: as `verify`.
+        """
+        self.absorb()
+        looked_at, self.dirty = self.dirty, {}
+        try:
+            left = self._explain(looked_at)
+            if left:
+                self._repair(left)
+        except StoreBusy:
+            self.dirty = union(self.dirty, looked_at)
+            raise
+        return count(self.dirty)
+
+    def final_differences(self) -> list[Difference]:
+        """Under the fence, after the last marker: compare exactly what is dirty. Nothing is in flight."""
+        self.absorb()
+        return self.source.compare_keys(self.pair.target, self.tenant, self.dirty) if self.dirty else []
+
+    def _explain(self, suspects: Keys) -> list[Difference]:
+        """Of the suspects, those that differ although nothing touched them; the touched ones become dirty."""
+        if not count(suspects):
+            return []
+        self.check()
+        self._pass_marker()
+        self.absorb()
+        found = self.source.compare_keys(self.pair.target, self.tenant, suspects)
+        if not found:
+            return []
+        self._pass_marker()
+        touched = self.absorb()
+        return [d for d in found if d.key not in touched.get(d.set, frozenset())]
+
+    def _repair(self, differences: list[Difference]) -> None:
+        """Make the target's items equal to the source's; each at most once, and not too many."""
+        items = {(difference.set, difference.key) for difference in differences}
+        again = items & self.repaired
+        if again or len(items) + len(self.repaired) > self.max_repairs:
+            raise VerificationFailed(
+                f"{len(items)} item(s) differ between {self.pair.source.name} and {self.pair.target.name}"
+                + (f", {len(again)} of them again after a repair" if again else "")
+                + f"; first: {self._first(differences)}",
+                next_step="tenantctl migrate verify lists every differing key; find the foreign writer first",
+            )
+        keys = by_set(differences)
+        self.source.repair(self.pair.target, self.feed, keys)
+        self.repaired |= items
+        self.dirty = union(self.dirty, keys)
+
+    @staticmethod
+    def _first(differences: list[Difference]) -> str:
+        first = differences[0]
+        fields = f" in {', '.join(first.fields)}" if first.fields else ""
+        return f"{first.set}: {first.kind.value}{fields}"
+
+    def _pass_marker(self) -> None:
+        marker = self.follower.mark()
+        if not self.follower.await_marker(marker, MARKER_TIMEOUT_S):
+            raise StoreBusy(
+                f"{self.pair.target.name}: changes of the last {MARKER_TIMEOUT_S:.0f} s are not applied yet",
+                store=self.pair.target.name,
+                next_step="the target is too slow or the source writes too fast; see tenantctl op why",
+            )
