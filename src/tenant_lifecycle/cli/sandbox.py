@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
@@ -21,7 +21,7 @@ from tenant_lifecycle.cli.output import NextStep, OutputFormat, table
 if TYPE_CHECKING:
     from tenant_lifecycle.sandbox.environment import EnvironmentStatus, Sandbox
     from tenant_lifecycle.sandbox.ledger_check import LedgerReport
-    from tenant_lifecycle.sandbox.load import LoadConfig
+    from tenant_lifecycle.sandbox.load import LoadConfig, LoadSummary
 
 sandbox_app = typer.Typer(
     no_args_is_help=True,
@@ -157,9 +157,20 @@ def load(
             config, lambda _: speak.say(f"writing; the ledger is {config.ledger}; Ctrl-C ends it")
         )
         report = _checked(config, sandbox)
-    wrong = {"lost": report.lost, "duplicated": report.duplicated, "resurrected": report.resurrected,
-             "stale": report.stale, "phantom": report.phantom}  # fmt: skip
-    lines = [
+    wrong = {name: getattr(report, name) for name in _WRONG}
+    speak.data(
+        {**asdict(summary), **wrong, "ledger": str(config.ledger)}, _load_lines(summary, report, wrong)
+    )
+    if summary.failed or not report.ok:
+        raise typer.Exit(int(ExitCode.FAILED))
+
+
+#: What a ledger can show to be wrong.
+_WRONG = ("lost", "duplicated", "resurrected", "stale", "phantom")
+
+
+def _load_lines(summary: LoadSummary, report: LedgerReport, wrong: Mapping[str, int]) -> list[str]:
+    return [
         f"acknowledged  {summary.acknowledged} in {summary.seconds:.1f} s, {summary.burst_rows} rows in bulk",
         f"failed        {summary.failed}",
         f"unknown       {summary.unknown}, of them committed {report.unknown_committed}",
@@ -170,9 +181,6 @@ def load(
         ),
         *summary.errors,
     ]
-    speak.data({**asdict(summary), **wrong, "ledger": str(config.ledger)}, lines)
-    if summary.failed or not report.ok:
-        raise typer.Exit(int(ExitCode.FAILED))
 
 
 def _checked(config: LoadConfig, sandbox: Sandbox) -> LedgerReport:
