@@ -58,9 +58,15 @@ def test_a_quiet_tenant_leaves_neighbours_as_they_were(rig: Rig) -> None:
     assert rig.output(id, "verify")["differences"] == 0
 
 
-def test_green_may_be_empty(new_rig: Callable[..., Rig]) -> None:
+def test_green_may_be_empty_but_for_what_is_global(new_rig: Callable[..., Rig]) -> None:
     rig = new_rig(fill=Fill.EMPTY)
     rows = rig.rows("blue")
+    with psycopg.connect(rig.pair.blue) as blue, psycopg.connect(rig.pair.green) as green:
+        green.execute(
+            "CREATE TABLE plans (code text PRIMARY KEY, monthly_price numeric(10, 2) NOT NULL, limits jsonb)"
+        )
+        for code, price in blue.execute("SELECT code, monthly_price FROM plans").fetchall():
+            green.execute("INSERT INTO plans VALUES (%s, %s, '{}')", (code, price))
     with rig.lifecycle.runner():
         id = rig.start(settle_s=0.0)
         operation = rig.wait(id)
