@@ -69,6 +69,8 @@ def pair(new_database: Callable[..., str]) -> Iterator[tuple[Database, Database]
 
 def empty(dsn: str) -> Database:
     with psycopg.connect(dsn, autocommit=True) as conn:
+        # Two databases hardly ever give the same number to the same type.
+        conn.execute("CREATE TYPE another AS ENUM ('one', 'two', 'three')")
         conn.execute(SCHEMA)
     return Database("green/postgres", "green", dsn, MAP)
 
@@ -416,7 +418,7 @@ def worker(pair: tuple[Database, Database], token: int) -> subprocess.Popen[str]
 
 def test_workers_that_are_killed_anywhere_lose_and_double_nothing(new_database: Callable[..., str]) -> None:
     pair = sample(new_database(16), docs=3000), empty(new_database(18))
-    for lines in (1, 4, 11, 17):
+    for lines in (1, 6, 14):
         process = worker(pair, token=1)
         for _ in range(lines):
             assert process.stdout is not None and process.stdout.readline() == "inside\n"
