@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from scripted import Run, ScriptedLifecycle
 
+from scripted import Run, ScriptedLifecycle
 from tenant_lifecycle import errors
 from tenant_lifecycle.cli import main
 from tenant_lifecycle.cli.exit_codes import ERRORS, MEANINGS, OUTCOMES, ExitCode, code_of

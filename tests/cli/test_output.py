@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import Run
 
+from scripted import Run
 from tenant_lifecycle.cli.output import bytes_text, count_text, printable, table, wants_json
 
 

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 from scripted import Run, ScriptedLifecycle
-
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.migrations import upgrade
 from tenant_lifecycle.catalog.operations import Operations

@@ -197,7 +197,7 @@ def test_rows_of_the_tenant_on_the_target_are_refused_and_kept(rig: Rig) -> None
 def test_an_unmapped_table_is_refused_and_named(rig: Rig) -> None:
     with psycopg.connect(rig.pair.blue, autocommit=True) as conn:
         conn.execute("CREATE TABLE forgotten (tenant_id text)")
-    with pytest.raises(UnmappedData, match="public.forgotten"):
+    with pytest.raises(UnmappedData, match=r"public\.forgotten"):
         rig.start()
 
 
