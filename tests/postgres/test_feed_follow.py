@@ -454,14 +454,13 @@ def test_one_large_transaction_arrives(make_pair: MakePair) -> None:
     with pair.at_source() as conn:
         with conn.transaction():
             conn.execute(
-                "INSERT INTO docs (tenant_id, title, body, n) SELECT %s, 't' || i, repeat('x', 200), i FROM generate_series(1, 50000) i",
-                (US,),
+                "INSERT INTO chats SELECT i, %s, repeat('x', 150) FROM generate_series(1, 50000) i", (US,)
             )
-            conn.execute("UPDATE docs SET title = 'u' WHERE n % 5 = 0")
-            conn.execute("DELETE FROM docs WHERE n % 7 = 0")
+            conn.execute("UPDATE chats SET title = 'u' WHERE id % 5 = 0")
+            conn.execute("DELETE FROM chats WHERE id % 7 = 0")
             conn.execute("INSERT INTO logs SELECT %s, 'l' || i FROM generate_series(1, 100) i", (US,))
         settle(follower, 60)
-    same(pair, "docs", "logs")
+    same(pair, "chats", "logs")
 
 
 @pytest.mark.parametrize(

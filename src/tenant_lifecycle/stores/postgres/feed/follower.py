@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from tenant_lifecycle.errors import FeedError, FeedGap, LifecycleError
+from tenant_lifecycle.errors import FeedError, FeedGap, LifecycleError, SpoolFull
 from tenant_lifecycle.stores.base import Feed, Follower, Keys, Lag
 from tenant_lifecycle.stores.postgres import ours
 from tenant_lifecycle.stores.postgres.connection import Connection, translating
@@ -129,7 +129,7 @@ class PostgresFollower:
                 del self._passed[marker]
                 return True
         self.check()
-        full = self._receiver.full
+        full = self.paused()
         if full is not None:
             raise full
         return False
@@ -159,6 +159,13 @@ class PostgresFollower:
         with self._progress.lock:
             touched, self._progress.touched = self._progress.touched, {}
         return {str(self._sides.layouts[number].name): frozenset(keys) for number, keys in touched.items()}
+
+    def paused(self) -> SpoolFull | None:
+        """Why nothing is received at the moment: the spool is full; None while all is well.
+
+        It is no reason to fail: changes wait at the source, and receiving goes on when there is room.
+        """
+        return self._receiver.full
 
     def check(self) -> None:
         """Raise what stopped a thread, if something did."""

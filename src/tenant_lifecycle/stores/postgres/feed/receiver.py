@@ -43,7 +43,7 @@ PROGRESS_BYTES = 1 << 20
 #: Messages treated before the clock is looked at.
 _BURST = 256
 #: An older session on our slot gets so long to notice that its wire was cut.
-_STEAL_AFTER_S = 3.0
+_STEAL_AFTER_S = 0.5
 
 
 class Receiver:
