@@ -55,6 +55,11 @@ class Output:
         return self._stderr.is_terminal and not self._stderr.is_dumb_terminal and not os.environ.get("CI")
 
     @property
+    def encoding(self) -> str:
+        """In which data is written."""
+        return self._stdout.encoding
+
+    @property
     def talk(self) -> Console:
         """The console on stderr."""
         return self._stderr
