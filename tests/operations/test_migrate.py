@@ -58,15 +58,20 @@ def test_a_quiet_tenant_leaves_neighbours_as_they_were(rig: Rig) -> None:
     assert rig.output(id, "verify")["differences"] == 0
 
 
-def test_green_may_be_empty_but_for_what_is_global(new_rig: Callable[..., Rig]) -> None:
-    rig = new_rig(fill=Fill.EMPTY)
-    rows = rig.rows("blue")
+def give_global_rows(rig: Rig) -> None:
+    """What belongs to nobody does not move: an empty green needs the plans that tenants refer to."""
     with psycopg.connect(rig.pair.blue) as blue, psycopg.connect(rig.pair.green) as green:
         green.execute(
             "CREATE TABLE plans (code text PRIMARY KEY, monthly_price numeric(10, 2) NOT NULL, limits jsonb)"
         )
         for code, price in blue.execute("SELECT code, monthly_price FROM plans").fetchall():
             green.execute("INSERT INTO plans VALUES (%s, %s, '{}')", (code, price))
+
+
+def test_green_may_be_empty_but_for_what_is_global(new_rig: Callable[..., Rig]) -> None:
+    rig = new_rig(fill=Fill.EMPTY)
+    rows = rig.rows("blue")
+    give_global_rows(rig)
     with rig.lifecycle.runner():
         id = rig.start(settle_s=0.0)
         operation = rig.wait(id)
@@ -76,15 +81,18 @@ def test_green_may_be_empty_but_for_what_is_global(new_rig: Callable[..., Rig]) 
 
 @pytest.mark.parametrize(("blue", "green"), [(16, 16), (18, 16), (15, 18)])
 def test_other_pairs_of_versions(new_rig: Callable[..., Rig], blue: int, green: int) -> None:
-    if 15 in (blue, green):
-        pytest.skip("PostgreSQL 15 of the distribution has no pgvector; see test_versions")
-    rig = new_rig(blue, green)
+    # The distribution's 15 has no pgvector: its embeddings are real[], and green must not expect vectors.
+    rig = new_rig(blue, green, fill=Fill.EMPTY if blue == 15 else Fill.RESIDENTS)
+    if blue == 15:
+        give_global_rows(rig)
     with rig.load(60), rig.lifecycle.runner():
         id = rig.start(settle_s=0.5)
         operation = rig.wait(id)
         assert operation.state is State.SUCCEEDED, operation.error
     report = rig.judge("green")
-    assert report.ok and not report.failed, report.violations[:5]
+    # An empty green gets tables, not the application's triggers: what one of them writes is missing there.
+    wrong = [v for v in report.violations if blue != 15 or v.table != "audit_log"]
+    assert not wrong and not report.failed, wrong[:5]
 
 
 def test_manual_cutover_waits_for_a_person(rig: Rig) -> None:
