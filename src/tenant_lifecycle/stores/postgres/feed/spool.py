@@ -165,6 +165,8 @@ class Spool:
             if not last:
                 raise self._gap(f"{path.name} ends in the middle of a transaction")
             os.truncate(path, segment.size)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())  # the process that wrote it may not have come to that
         return segment
 
     def _count(self, segment: Segment) -> None:
