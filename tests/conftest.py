@@ -12,6 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tenant_lifecycle.catalog.database import ControlDatabase
+from tenant_lifecycle.catalog.migrations import upgrade
 from tenant_lifecycle.sandbox.postgres import PostgresServer, installed
 
 #: A memory disk where there is one: the tests are about logic and crashes of ours, not about a slow disk.
@@ -68,3 +70,27 @@ def new_database(pg_servers: Callable[[int], PostgresServer]) -> Iterator[Callab
             ).fetchall():
                 conn.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
             conn.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def new_control(new_database: Callable[..., str]) -> Iterator[Callable[[str], ControlDatabase]]:
+    """``new_control("sqlite")`` or ``("postgres")`` makes a control database, migrated and empty."""
+    folder = Path(tempfile.mkdtemp(prefix="tenant-lifecycle-control-", dir=_FAST))
+    made: list[ControlDatabase] = []
+
+    def make(kind: str) -> ControlDatabase:
+        where = new_database(18) if kind == "postgres" else folder / f"{len(made)}.db"
+        made.append(ControlDatabase(where))
+        upgrade(made[-1])
+        return made[-1]
+
+    yield make
+    for db in made:
+        db.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def control(request: pytest.FixtureRequest, new_control: Callable[[str], ControlDatabase]) -> ControlDatabase:
+    """A control database of each kind."""
+    return new_control(request.param)

@@ -1,11 +1,14 @@
-"""How long to wait before trying again: exponential, with jitter, kept in the journal's rows."""
+"""Errors as the journal keeps them, and how long to wait before trying again: exponential, with jitter."""
 
 from __future__ import annotations
 
 import random
+import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
 from tenant_lifecycle.errors import LifecycleError
+from tenant_lifecycle.model.operation import ErrorRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +33,14 @@ class Retry:
     def tries_again(self, error: BaseException, failures: int) -> bool:
         """Whether the error that made it ``failures`` in a row is worth another attempt."""
         return isinstance(error, LifecycleError) and error.retryable and failures < self.attempts
+
+
+def error_record(error: BaseException, step: str) -> ErrorRecord:
+    """The error as the journal keeps it."""
+    if isinstance(error, LifecycleError):
+        return ErrorRecord(type(error).__name__, str(error), error.next_step, error.retryable, step)
+    # The text of a stranger's error may quote a row; where it happened is enough to find it.
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
+    message = f"unexpected {type(error).__name__} at {where}"
+    return ErrorRecord(type(error).__name__, message, "report it; then retry or abort", step=step)

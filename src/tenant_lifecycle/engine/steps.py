@@ -57,6 +57,10 @@ class Wait:
     #: True: this driver keeps the lease and the session meanwhile (feeds go on). False: it lets both go.
     hold: bool = False
 
+    def __post_init__(self) -> None:
+        if self.until is None and not self.signals:
+            raise ValueError("a wait needs a time or a signal")
+
 
 Outcome = Done | Wait
 

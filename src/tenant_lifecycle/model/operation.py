@@ -91,6 +91,8 @@ class StepStatus(StrEnum):
     #: Begun; the effect may have happened, wholly or in part, or not at all.
     INTENT = "intent"
     DONE = "done"
+    #: Began, and said what it waits for.
+    WAITING = "waiting"
     #: The last attempt failed; it will be tried again, or a person must look.
     FAILED = "failed"
     #: Asked what happened, the outside did not know.
@@ -146,7 +148,10 @@ class Operation:
     started_at: float | None
     finished_at: float | None
     result: Json | None
+    #: Why it stands (ATTENTION) or ended (FAILED).
     error: ErrorRecord | None
+    #: The error that began the abort, if an error did.
+    cause: ErrorRecord | None = None
 
     @property
     def terminal(self) -> bool:
