@@ -253,21 +253,24 @@ class Fences(Protocol):
     def fence_row(self, tenant: TenantId) -> FenceRow | None:
         """The row now; None if the tenant is not managed here."""
 
-    def fence(self, tenant: TenantId, epoch: int, ttl_s: float, budget_s: float) -> None:
+    def fence(self, tenant: TenantId, epoch: int, ttl_s: float, budget_s: float) -> str:
         """ACTIVE at ``epoch`` -> FENCED: drain writers in flight, hold new ones for at most ``ttl_s``.
+
+        Returns a ticket that names this fencing. What a driver learned under one fencing says nothing about
+        a later one, so the commit point demands the ticket (tests/model shows the lost write without it).
 
         Raises:
             StoreBusy: somebody holds the tenant's lock longer than the budget; the message says who.
             WrongState: the row is not ACTIVE at that epoch.
         """
 
-    def release(self, tenant: TenantId, epoch: int) -> None:
-        """FENCED -> ACTIVE, if it still is; writers go on here."""
+    def release(self, tenant: TenantId, ticket: str | None) -> None:
+        """FENCED -> ACTIVE, if it still is; writers go on here. None: whichever fencing it is (recovery)."""
 
-    def commit_move(self, tenant: TenantId, epoch: int, target: str) -> bool:
-        """The commit point: FENCED at ``epoch`` -> MOVED at ``epoch + 1`` while the deadline holds.
+    def commit_move(self, tenant: TenantId, ticket: str, target: str) -> bool:
+        """The commit point: FENCED by ``ticket`` -> MOVED at the next epoch while the deadline holds.
 
-        False: the fence ran out, writes went on here; the flip did not happen.
+        False: the fence ran out or another driver's fencing took its place; the flip did not happen.
         """
 
     def activate(self, tenant: TenantId, epoch: int) -> None:

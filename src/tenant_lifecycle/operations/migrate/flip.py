@@ -14,9 +14,10 @@ Order, and what each step protects:
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
-from tenant_lifecycle.errors import FlipAbandoned, LifecycleError, VerificationFailed
+from tenant_lifecycle.errors import FlipAbandoned, LifecycleError, StoreError, VerificationFailed
 from tenant_lifecycle.model.flip import FlipBudget, FlipTiming
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.operations.pairs import Pair
@@ -87,13 +88,15 @@ def attempt(direction: Direction, epoch: int, budget: FlipBudget) -> FlipTiming:
         StoreBusy: somebody holds the tenant's lock; the source goes on as writer.
     """
     began = time.perf_counter()
-    direction.source.fence(direction.tenant, epoch, budget.fence_ttl_s, budget.lock_s)
+    ticket = direction.source.fence(direction.tenant, epoch, budget.fence_ttl_s, budget.lock_s)
     drained = time.perf_counter()
     try:
         marked, compared, raised, dirty = _settle_under_fence(direction, budget)
-        committed = direction.source.commit_move(direction.tenant, epoch, direction.pair.target)
+        committed = direction.source.commit_move(direction.tenant, ticket, direction.pair.target)
     except LifecycleError:
-        direction.source.release(direction.tenant, epoch)
+        # If the source does not answer, the fence's deadline does the same a moment later.
+        with suppress(StoreError):
+            direction.source.release(direction.tenant, ticket)
         raise
     if not committed:
         raise FlipAbandoned("the fence ran out before the commit point; writes went on at the source")

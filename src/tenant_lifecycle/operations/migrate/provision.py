@@ -101,8 +101,7 @@ def arm(ctx: StepContext) -> Outcome:
             next_step="another move may be unfinished: tenantctl op list; else tenantctl doctor",
         )
     if "feed" not in ctx.outputs.begun:
-        refuse([f for f in look(session.pair, session.tenant) if f.code == "pg.target-occupied"]
-        )
+        refuse([f for f in look(session.pair, session.tenant) if f.code == "pg.target-occupied"])
     return Done({"epoch": here.epoch})
 
 

@@ -52,9 +52,9 @@ def turn(ctx: StepContext, session: Session, way: str) -> Done:
                     session.turned(way, ctx.check)
                     return _turned(session, way, tries, began, timing)
             case Action.RELEASE:
-                session.direction(way, ctx.check).source.release(session.tenant, epoch)
+                session.fences(way)[0].release(session.tenant, None)
             case Action.ACTIVATE:
-                session.direction(way, ctx.check).target.activate(session.tenant, epoch)
+                session.fences(way)[1].activate(session.tenant, epoch)
                 ctx.event("rolled-forward", writer=pair.target)
             case Action.FINISHED:
                 return _turned(session, way, tries, began, None)

@@ -1,1 +1,0 @@
-"""Settings in, services out; the only place that puts things together."""
