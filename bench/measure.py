@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -14,15 +14,19 @@ class Stopwatch:
     """Seconds of a block; 0 until the block is over."""
 
     seconds: float = 0.0
+    began: float = field(default_factory=time.perf_counter)
+
+    def so_far(self) -> float:
+        """Seconds since it was started."""
+        return time.perf_counter() - self.began
 
 
 @contextmanager
 def stopwatch() -> Iterator[Stopwatch]:
     """Measure the block."""
     watch = Stopwatch()
-    began = time.perf_counter()
     yield watch
-    watch.seconds = time.perf_counter() - began
+    watch.seconds = watch.so_far()
 
 
 def alternating(
