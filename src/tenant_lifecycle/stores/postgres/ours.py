@@ -27,8 +27,11 @@ class Writer:
 
 
 def install(conn: Connection) -> None:
-    """Create our schema if it is missing; safe to repeat."""
-    conn.execute(files(__package__).joinpath("schema.sql").read_bytes())
+    """Create our schema if it is missing; safe to repeat, and from several sessions at once."""
+    with conn.transaction():
+        # CREATE ... IF NOT EXISTS of two sessions at once fails in one of them.
+        conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('tenant_lifecycle.install', 0))")
+        conn.execute(files(__package__).joinpath("schema.sql").read_bytes())
 
 
 def register_lane(conn: Connection, writer: Writer, lane: str) -> None:

@@ -119,6 +119,7 @@ SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, c.relkind::te
    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', %(ours)s)
    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass
                       AND d.deptype = 'e')
+   AND (%(schema)s::text IS NULL OR (n.nspname = %(schema)s AND c.relname = %(name)s))
  ORDER BY n.nspname, c.relname
 """
 
@@ -148,8 +149,22 @@ def read_tables(conn: psycopg.Connection[object]) -> Mapping[TableName, Table]:
 
     System schemas, our own schema, temporary tables and tables that belong to an extension are left out.
     """
+    return _read(conn, None)
+
+
+def read_table(conn: psycopg.Connection[object], name: TableName) -> Table:
+    """Describe one table.
+
+    Raises:
+        KeyError: there is no such table.
+    """
+    return _read(conn, name)[name]
+
+
+def _read(conn: psycopg.Connection[object], only: TableName | None) -> Mapping[TableName, Table]:
+    wanted = {"schema": only.schema if only else None, "name": only.name if only else None}
     with conn.cursor(row_factory=dict_row) as cursor:
-        tables = cursor.execute(_TABLES, {"ours": OUR_SCHEMA}).fetchall()
+        tables = cursor.execute(_TABLES, {"ours": OUR_SCHEMA, **wanted}).fetchall()
         rows = cursor.execute(_COLUMNS, {"oids": [table["oid"] for table in tables]}).fetchall()
     columns: dict[int, list[Column]] = {table["oid"]: [] for table in tables}
     for row in rows:
