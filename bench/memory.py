@@ -119,9 +119,16 @@ def _mover(blue: str, green: str, folder: Path) -> dict[str, Any]:
 
 
 def _peak_mb() -> float:
-    """Most memory this process ever had resident; Linux counts kilobytes, macOS bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1e6 if sys.platform == "darwin" else 1e3), 1)
+    """Most memory this process ever had resident.
+
+    Linux says it in /proc; its ``ru_maxrss`` may be that of the parent at the time of the fork. Elsewhere
+    (macOS) that is in bytes.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return round(int(line.split()[1]) * 1024 / 1e6, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 1)
 
 
 if __name__ == "__main__":
