@@ -7,7 +7,8 @@
     │   ├── ConfigError              lifecycle.yaml or ownership.yaml; names file, line, nearest key
     │   ├── UnknownTenant            nobody by that name in the environment asked
     │   ├── UnknownOperation         no operation with that id
-    │   └── UnsupportedByStore       the plan needs an ability this store lacks
+    │   ├── UnsupportedByStore       the plan needs an ability this store lacks
+    │   └── NotAvailable             this version does not do that yet
     ├── ConflictError                someone holds it, or it is in another state
     │   ├── TenantBusy               another exclusive operation on the tenant; names it
     │   ├── LeaseLost                another driver took the operation over; never clean up after it
@@ -73,6 +74,10 @@ class UnknownOperation(UsageError):
 
 class UnsupportedByStore(UsageError):
     """The plan needs an ability that the store does not have."""
+
+
+class NotAvailable(UsageError):
+    """This version does not do that; nothing was changed."""
 
 
 class ConflictError(LifecycleError):

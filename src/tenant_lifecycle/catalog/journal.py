@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
 from tenant_lifecycle.catalog import leases, work_items
 from tenant_lifecycle.catalog.database import ControlDatabase
@@ -82,34 +82,29 @@ class SqlJournal:
             )
             return View(operation_of(row), tuple(step_of(each) for each in steps))
 
-    def intent(self, lease: Lease, begun: Step) -> StepRecord:
+    def intent(self, lease: Lease, begun: Step, before: StepRecord | None) -> StepRecord:
         """Record that the step begins."""
+        going = sa.case((operation.c.aborting, State.ABORTING.value), else_=State.RUNNING.value)
+        # To come back from a wait is not another attempt, and no news.
+        waited = before is not None and before.status is StepStatus.WAITING
         with self.db.writing() as conn:
-            row = guard(self.db, conn, lease)
-            state = State.ABORTING if row.aborting else State.RUNNING
-            conn.execute(
-                operation.update()
-                .where(operation.c.id == lease.operation_id)
-                .values(state=state, why="", wake_signals=[])
-            )
-            before = conn.execute(_step_row(lease, begun.key)).one_or_none()
+            guard(self.db, conn, lease, state=going, why="", wake_signals=[])
             if before is None:
-                self._insert_step(conn, lease, begun)
+                row = self._insert_step(conn, lease, begun)
             else:
-                # To come back from a wait is not another attempt.
-                attempt = before.attempt + (before.status != StepStatus.WAITING)
-                self._update_step(
-                    conn,
-                    lease,
-                    begun.key,
-                    status=StepStatus.INTENT,
-                    attempt=attempt,
-                    title=begun.title,
-                    next_try_at=None,
-                )
-            if before is None or before.status != StepStatus.WAITING:
-                self._event(conn, lease, "step_started", {"step": begun.key})
-            return step_of(conn.execute(_step_row(lease, begun.key)).one())
+                row = conn.execute(
+                    self._step_update(lease, begun.key)
+                    .values(
+                        status=StepStatus.INTENT,
+                        attempt=before.attempt if waited else before.attempt + 1,
+                        title=begun.title,
+                        next_try_at=None,
+                    )
+                    .returning(step)
+                ).one()
+            if not waited:
+                self._event(conn, lease, "step_started", {"step": begun.key, "attempt": row.attempt})
+            return step_of(row)
 
     def progress(self, lease: Lease, progress: Progress) -> None:
         """Record how far a step is."""
@@ -331,16 +326,15 @@ class SqlJournal:
     def _event(self, conn: Connection, lease: Lease, kind: str, detail: dict[str, Any]) -> None:
         add_event(self.db, conn, lease.operation_id, lease.token, kind, "engine", detail)
 
-    def _insert_step(self, conn: Connection, lease: Lease, begun: Step) -> None:
-        count = conn.execute(
-            sa.select(sa.func.count()).select_from(step).where(step.c.operation_id == lease.operation_id)
-        ).scalar_one()
-        conn.execute(
-            step.insert().values(
+    def _insert_step(self, conn: Connection, lease: Lease, begun: Step) -> Row[Any]:
+        before = sa.select(sa.func.count()).select_from(step).where(step.c.operation_id == lease.operation_id)
+        return conn.execute(
+            step.insert()
+            .values(
                 operation_id=lease.operation_id,
                 key=begun.key,
                 title=begun.title,
-                ord=count + 1,
+                ord=before.scalar_subquery() + 1,
                 kind=begun.kind,
                 critical=begun.critical,
                 status=StepStatus.INTENT,
@@ -352,13 +346,17 @@ class SqlJournal:
                 first_at=self.db.clock(),
                 last_at=self.db.clock(),
             )
-        )
+            .returning(step)
+        ).one()
 
     def _update_step(self, conn: Connection, lease: Lease, key: str, **changes: Any) -> None:
-        conn.execute(
+        conn.execute(self._step_update(lease, key).values(**changes))
+
+    def _step_update(self, lease: Lease, key: str) -> sa.Update:
+        return (
             step.update()
             .where(step.c.operation_id == lease.operation_id, step.c.key == key)
-            .values(token=lease.token, last_at=self.db.clock(), **changes)
+            .values(token=lease.token, last_at=self.db.clock())
         )
 
     def _end_step(self, conn: Connection, lease: Lease, end: StepEnd | None) -> None:
@@ -377,10 +375,6 @@ class SqlJournal:
         if end.error is not None:
             detail = {"step": end.key, "error": end.error.kind, "failures": end.failures}
             self._event(conn, lease, "step_failed", detail)
-
-
-def _step_row(lease: Lease, key: str) -> sa.Select[Any]:
-    return sa.select(step).where(step.c.operation_id == lease.operation_id, step.c.key == key)
 
 
 def _pending(conn: Connection, operation_id: str, kinds: Sequence[str], skip: Sequence[int]) -> Any:

@@ -61,7 +61,7 @@ class Attempt:
 
     def run(self) -> Release | None:
         """Do it. None: go on with whatever is next."""
-        record = self._journal.intent(self._lease, self._step)
+        record = self._journal.intent(self._lease, self._step, self._before)
         logger.info("step starts: %s", self._step.title, extra={"action": "step", "step": self._step.key})
         try:
             outcome = self._act(record)

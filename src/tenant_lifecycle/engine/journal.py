@@ -176,8 +176,8 @@ class Journal(ItemJournal, Protocol):
     def view(self, lease: Lease) -> View:
         """Guarded read of the operation and its steps."""
 
-    def intent(self, lease: Lease, step: Step) -> StepRecord:
-        """Record that the step begins; the result carries attempt and cursor."""
+    def intent(self, lease: Lease, step: Step, before: StepRecord | None) -> StepRecord:
+        """Record that the step begins (again, if ``before`` is its record in this lease's last `view`)."""
 
     def progress(self, lease: Lease, progress: Progress) -> None:
         """Record how far a step is."""

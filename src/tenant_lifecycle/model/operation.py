@@ -193,6 +193,14 @@ class StepRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class StepAhead:
+    """A step that has not begun, as far as is known by now."""
+
+    key: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One line of an operation's history; ``seq`` only grows, so watchers continue after the last seen."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tenant_lifecycle.model.flip import FlipBudget
 from tenant_lifecycle.model.plan import Cutover
@@ -34,3 +35,18 @@ class MigrationPolicy:
     max_repairs: int = 100
     flip: FlipBudget = field(default_factory=FlipBudget)
     provision: ProvisionHook = field(default_factory=ProvisionHook)
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationOptions:
+    """What a person chose for one migration; None means as the tenant's tier and the policies say."""
+
+    cutover: Cutover | None = None
+    settle_s: float | None = None
+    workers: int | None = None
+
+    def over(self, policy: MigrationPolicy) -> MigrationPolicy:
+        """The policy with what was chosen."""
+        chosen = {"cutover": self.cutover, "settle_s": self.settle_s, "workers": self.workers}
+        changes: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+        return replace(policy, **changes)

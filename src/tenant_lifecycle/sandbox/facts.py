@@ -31,7 +31,7 @@ FACTS: Mapping[str, Facts] = {
     ),
     "chunks": Facts(
         {"document": ("document_id", "uuid"), "ordinal": ("ordinal", "int")},
-        {"content": "md5(content)", "length": "content_length", "embedding": "embedding"},
+        {"content": "md5(content)", "length": "content_length", "embedding": "translate(embedding::text, '{}', '[]')"},
     ),
     "conversations": Facts({"id": ("id", "uuid")}, {"title": "title", "collection": "collection_id"}),
     "messages": Facts(

@@ -4,7 +4,12 @@ CREATE INDEX documents_by_parent ON documents (parent_id);
 CREATE INDEX documents_of_collection ON documents (collection_id);
 CREATE INDEX documents_by_tag ON documents USING gin (tags);
 CREATE INDEX chunks_by_document ON chunks (document_id, ordinal);
-CREATE INDEX chunks_by_embedding ON chunks USING hnsw (embedding vector_cosine_ops) WITH (m = 8, ef_construction = 32);
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_extension WHERE extname = 'vector') THEN
+        CREATE INDEX chunks_by_embedding ON chunks USING hnsw (embedding vector_cosine_ops)
+            WITH (m = 8, ef_construction = 32);
+    END IF;
+END $$;
 CREATE INDEX conversations_by_collection ON conversations (collection_id) WHERE collection_id IS NOT NULL;
 CREATE INDEX conversations_by_api_key ON conversations (api_key_id);
 CREATE INDEX messages_by_conversation ON messages (conversation_id, created_at);

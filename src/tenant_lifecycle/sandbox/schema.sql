@@ -1,6 +1,12 @@
 -- The sample application: a multi-tenant RAG product, with everything that makes moving a tenant hard.
--- Runs on PostgreSQL 15 to 18 with pgvector. `indexes.sql` follows after the rows are there.
-CREATE EXTENSION IF NOT EXISTS vector;
+-- Runs on PostgreSQL 15 to 18. `indexes.sql` follows after the rows are there.
+
+-- The distribution's servers come without pgvector; an array stands in for the embedding there.
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_available_extensions WHERE name = 'vector') THEN
+        CREATE EXTENSION vector;
+    END IF;
+END $$;
 
 -- The application's own role: no superuser, so row security and grants count for it.
 DO $$ BEGIN
@@ -94,9 +100,15 @@ CREATE TABLE chunks (
     ordinal         integer NOT NULL,
     content         text NOT NULL,
     content_length  integer GENERATED ALWAYS AS (length(content)) STORED,
-    terms           tsvector GENERATED ALWAYS AS (to_tsvector('english'::regconfig, content)) STORED,
-    embedding       vector(32) NOT NULL
+    terms           tsvector GENERATED ALWAYS AS (to_tsvector('english'::regconfig, content)) STORED
 );
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_extension WHERE extname = 'vector') THEN
+        ALTER TABLE chunks ADD embedding vector(32) NOT NULL;
+    ELSE
+        ALTER TABLE chunks ADD embedding real[] NOT NULL;
+    END IF;
+END $$;
 
 -- From here to message_feedback: no tenant column and no declared key, as in most products of this kind.
 -- A conversation belongs to its collection's tenant, or, begun over the API, to its key's.

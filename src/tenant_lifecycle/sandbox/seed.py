@@ -48,7 +48,8 @@ def seed(dsn: str, *, scale: float = 1.0, tenants: Sequence[SampleTenant] = TENA
         create_schema(conn)
         conn.execute("SET LOCAL session_replication_role = replica")
         conn.execute("SET LOCAL synchronous_commit = off")
-        by_table = _copy(conn, _Generator(scale, tenants, first_id))
+        as_array = conn.execute("SELECT FROM pg_extension WHERE extname = 'vector'").fetchone() is None
+        by_table = _copy(conn, _Generator(scale, tenants, first_id, as_array))
         create_indexes(conn)
         _advance_sequences(conn)
     with psycopg.connect(dsn, autocommit=True) as conn:
@@ -95,7 +96,8 @@ def _advance_sequences(conn: psycopg.Connection[object]) -> None:
 class _Generator:
     """Yields tables in an order that respects declared keys, tenant by tenant."""
 
-    def __init__(self, scale: float, tenants: Sequence[SampleTenant], first_id: int) -> None:
+    def __init__(self, scale: float, tenants: Sequence[SampleTenant], first_id: int, as_array: bool) -> None:
+        self._as_array = as_array
         self._scale = scale
         self._tenants = tenants
         self._random = Random(f"tenant-lifecycle {first_id}")
@@ -182,7 +184,7 @@ class _Generator:
             vector[n % 32] += self._random.random() / 4
             yield (
                 next(self._chunk), documents[n % len(documents)], n // len(documents), self._text.sentences(3),
-                "[" + ",".join(map(_short, vector)) + "]",
+                vector if self._as_array else "[" + ",".join(map(_short, vector)) + "]",
             )  # fmt: skip
 
     def _conversations(

@@ -14,8 +14,8 @@ the maintenance plan|a translation memory|the service catalogue|the risk registe
 _WHEN = """before the end of the month|after the second reminder|in line with the new guideline|without any exception
 during the weekly review|because two figures did not match|for the northern region|as agreed in the steering meeting
 while the system was under maintenance|once every signature was in place""".replace("\n", "|").split("|")
-_FIRST = "Ada Bruno Chiara Dmitri Esther Farid Grace Hiro Ines Jakub Kavya Lars Mei Nadia Omar Priya Quentin Rosa Sven Tariq Uma Vera Wanda Yusuf Zoë".split()
-_LAST = "Almeida Bauer Chandra Dubois Eriksen Fischer García Haddad Ivanova Jansen Kowalski Lindqvist Moreau Nakamura Okafor Petrov Rossi Silva Tanaka Unger Varga Weber Yilmaz".split()
+_FIRST = ["Ada", "Bruno", "Chiara", "Dmitri", "Esther", "Farid", "Grace", "Hiro", "Ines", "Jakub", "Kavya", "Lars", "Mei", "Nadia", "Omar", "Priya", "Quentin", "Rosa", "Sven", "Tariq", "Uma", "Vera", "Wanda", "Yusuf", "Zoë"]
+_LAST = ["Almeida", "Bauer", "Chandra", "Dubois", "Eriksen", "Fischer", "García", "Haddad", "Ivanova", "Jansen", "Kowalski", "Lindqvist", "Moreau", "Nakamura", "Okafor", "Petrov", "Rossi", "Silva", "Tanaka", "Unger", "Varga", "Weber", "Yilmaz"]
 
 
 class Writer:

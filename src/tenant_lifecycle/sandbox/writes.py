@@ -98,6 +98,11 @@ def md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
+def _as_text(vector: list[float]) -> str:
+    """As the server prints it."""
+    return f"[{','.join(f'{number:g}' for number in vector)}]"
+
+
 class Mix:
     """Draws the next write of one writer of one tenant."""
 
@@ -139,12 +144,10 @@ class Mix:
         ]
         for ordinal in range(document.chunks):
             content = self._text.sentences(2)
-            vector = "[" + ",".join(str(self._random.randrange(-16, 16) / 16) for _ in range(32)) + "]"
-            # The server prints 0.5 as 0.5 and 1.0 as 1.
-            vector = vector.replace(".0,", ",").replace(".0]", "]").replace("-0,", "0,").replace("-0]", "0]")
+            vector = [self._random.randrange(-16, 16) / 16 for _ in range(32)]
             statements.append((_INSERT_CHUNK, {"id": id, "ordinal": ordinal, "content": content, "vector": vector}))
             effects.append(
-                self._put("chunks", {"document": id, "ordinal": str(ordinal)}, content=md5(content), length=str(len(content)), embedding=vector)
+                self._put("chunks", {"document": id, "ordinal": str(ordinal)}, content=md5(content), length=str(len(content)), embedding=_as_text(vector))
             )
 
         def done() -> None:

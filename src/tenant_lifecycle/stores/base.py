@@ -113,6 +113,9 @@ class Store(Protocol):
     def probe(self) -> list[Finding]:
         """Look whether the store can do what this product needs; never raises for what it finds."""
 
+    def tenants(self) -> list[TenantId]:
+        """Ids of the tenants that are here, at most 10,000 of them, in order."""
+
     def holds(self, tenant: TenantId) -> bool:
         """Whether the tenant exists here: its root row, schema or database."""
 

@@ -5,26 +5,33 @@ Nothing here decides anything: each method finds the parts and calls one operati
 
 from __future__ import annotations
 
-import getpass
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+import threading
+import time
+from collections.abc import Mapping, Sequence
 
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.journal import SqlJournal
 from tenant_lifecycle.catalog.migrations import upgrade
-from tenant_lifecycle.catalog.operations import Operations
+from tenant_lifecycle.catalog.operations import Operations, busy_error
 from tenant_lifecycle.catalog.tenants import Tenants
 from tenant_lifecycle.engine.driver import Driver
 from tenant_lifecycle.engine.runner import Runner
-from tenant_lifecycle.errors import PlanChanged, UnknownTenant, UsageError
+from tenant_lifecycle.errors import LifecycleError, PlanChanged, UnknownTenant, UsageError
 from tenant_lifecycle.model.cutover import writer
-from tenant_lifecycle.model.findings import Finding
+from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.model.names import TenantId
-from tenant_lifecycle.model.operation import Event, NewOperation, Operation, State, StepRecord, TenantUpdate
+from tenant_lifecycle.model.operation import (
+    Event,
+    NewOperation,
+    Operation,
+    Outputs,
+    State,
+    StepAhead,
+    StepRecord,
+    TenantUpdate,
+)
 from tenant_lifecycle.model.plan import Cutover, MigrationPlan
-from tenant_lifecycle.model.policy import MigrationPolicy
+from tenant_lifecycle.model.policy import MigrationOptions, MigrationPolicy
 from tenant_lifecycle.model.tenant import Tenant
 from tenant_lifecycle.model.verification import VerificationReport
 from tenant_lifecycle.operations.migrate.definition import Migrate
@@ -34,36 +41,22 @@ from tenant_lifecycle.operations.migrate.session import Session
 from tenant_lifecycle.operations.pairs import Pair, pair_up
 from tenant_lifecycle.operations.verify import verify_tenant
 from tenant_lifecycle.stores.base import Fences, Store
-
-#: Opens every store of every environment, by environment and store name.
-OpenStores = Callable[[], Mapping[str, Mapping[str, Store]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Installation:
-    """Where an installation keeps things and how it behaves; read from ``lifecycle.yaml`` or made by a test."""
-
-    #: Path of an SQLite file or a PostgreSQL DSN.
-    control: str | Path
-    #: Spools, and the lock of the runner process.
-    state_folder: Path
-    open_stores: OpenStores
-    policy: MigrationPolicy = MigrationPolicy()
-    #: The policy of a tenant's tier, where the tiers differ.
-    tiers: Mapping[str, MigrationPolicy] | None = None
+from tenant_lifecycle.wiring.installation import Installation, Stores
+from tenant_lifecycle.wiring.runner_process import ensure_runner_process, only_runner
 
 
 class Lifecycle:
-    """One open installation; close it, or use it as a context manager."""
+    """One open installation; close it, or use it as a context manager. Safe to use from several threads."""
 
     def __init__(self, installation: Installation) -> None:
         self.installation = installation
         self.database = ControlDatabase(installation.control)
         upgrade(self.database)
-        self.operations = Operations(self.database)
+        self._operations = Operations(self.database)
         self._tenants = Tenants(self.database)
         self._journal = SqlJournal(self.database)
-        self._stores: Mapping[str, Mapping[str, Store]] | None = None
+        self._stores: Stores | None = None
+        self._opening = threading.Lock()
 
     def __enter__(self) -> Lifecycle:
         return self
@@ -72,32 +65,35 @@ class Lifecycle:
         self.close()
 
     def close(self) -> None:
-        """Close stores and the control database."""
-        for environment in (self._stores or {}).values():
-            for store in environment.values():
-                store.close()
-        self._stores = None
+        """Close stores and the control database; safe to repeat."""
+        stores, self._stores = self._stores or {}, None
+        _close(stores)
         self.database.close()
 
-    # -- looking ---------------------------------------------------------------------------------------
+    # -- environments and tenants ------------------------------------------------------------------------
 
     @property
-    def stores(self) -> Mapping[str, Mapping[str, Store]]:
+    def stores(self) -> Stores:
         """Every store by environment and name, opened on first use."""
-        if self._stores is None:
-            self._stores = self.installation.open_stores()
-        return self._stores
+        with self._opening:
+            if self._stores is None:
+                self._stores = self.installation.open_stores()
+            return self._stores
 
-    def pair(self, source: str, target: str) -> Pair:
-        return pair_up(source, target, self.stores)
-
-    def policy(self, tenant: str) -> MigrationPolicy:
-        """The policy of the tenant's tier."""
-        tiers = self.installation.tiers or {}
+    def doctor(self) -> list[Finding]:
+        """Probe the control database and every store."""
+        subject = "control database"
         try:
-            return tiers.get(self._tenants.get(tenant).tier, self.installation.policy)
-        except UnknownTenant:
-            return self.installation.policy
+            self.database.now()
+            findings = [
+                Finding("control.reachable", Severity.OK, "the control database answers", subject=subject)
+            ]
+        except LifecycleError as error:
+            findings = [Finding("control.reachable", Severity.REFUSAL, str(error), error.next_step, subject)]
+        return findings + [f for store in self._every_store() for f in store.probe()]
+
+    def _every_store(self) -> list[Store]:
+        return [store for stores in self.stores.values() for store in stores.values()]
 
     def home(self, tenant: TenantId) -> str:
         """The environment that accepts the tenant's writes, by the databases' own word.
@@ -105,141 +101,224 @@ class Lifecycle:
         Raises:
             UnknownTenant: no environment holds the tenant.
         """
-        rows = {}
         for name, stores in self.stores.items():
             for store in stores.values():
                 if isinstance(store, Fences) and store.holds(tenant):
-                    rows[name] = store.fence_row(tenant)
-        for name, row in rows.items():
-            if row is None or writer(seen(row), None) == "source":
-                return name
+                    row = store.fence_row(tenant)
+                    if row is None or writer(seen(row), None) == "source":
+                        return name
         raise UnknownTenant(f"no environment holds tenant {tenant!r}", next_step="tenantctl tenant list")
 
-    def tenants(self) -> Sequence[Tenant]:
-        return self._tenants.list()
+    def tenants(self, *, environment: str | None = None) -> list[Tenant]:
+        """Tenants by id: those of the control database, and those that the environments' stores hold."""
+        known = {tenant.id: tenant for tenant in self._tenants.list(environment=environment)}
+        for name, stores in self.stores.items():
+            if environment in (None, name):
+                for store in stores.values():
+                    for found in store.tenants():
+                        known.setdefault(found, Tenant(found, found, "", name, "active", 0.0, 0.0))
+        return [known[name] for name in sorted(known)]
 
-    def tenant(self, tenant: str) -> Tenant:
-        return self._tenants.get(tenant)
+    def tenant(self, tenant: TenantId) -> Tenant:
+        """One tenant, noted in the control database or found in an environment.
 
-    def register(self, tenant: str, *, tier: str = "", environment: str = "", name: str | None = None) -> Tenant:
+        Raises:
+            UnknownTenant: neither.
+        """
+        try:
+            return self._tenants.get(tenant)
+        except UnknownTenant:
+            return Tenant(tenant, tenant, "", self.home(tenant), "active", 0.0, 0.0)
+
+    def register(self, tenant: str, *, tier: str | None = None, environment: str | None = None) -> Tenant:
         """Note a tenant in the control database, or change what is noted."""
-        update = TenantUpdate(tenant, display_name=name, tier=tier or None, environment=environment or None)
-        return self._tenants.upsert(update)
+        return self._tenants.upsert(TenantUpdate(tenant, tier=tier, environment=environment))
 
-    def probe(self) -> list[Finding]:
-        """What `doctor` says: every store looked at."""
-        return [f for stores in self.stores.values() for store in stores.values() for f in store.probe()]
+    def pair(self, source: str, target: str) -> Pair:
+        return pair_up(source, target, self.stores)
 
-    def verify(self, tenant: TenantId, source: str, target: str) -> VerificationReport:
+    def verify(self, tenant: TenantId, source: str | None, target: str | None) -> VerificationReport:
+        """Compare the tenant between two environments; None: those of its newest migration, writer first."""
+        if source is None or target is None:
+            spec = self.operation(tenant, kind=Migrate.kind).spec
+            source = source or self.home(tenant)
+            target = target or next(name for name in (spec["target"], spec["source"]) if name != source)
         return verify_tenant(self.pair(source, target), tenant)
 
-    # -- migrations ------------------------------------------------------------------------------------
+    # -- migrations --------------------------------------------------------------------------------------
+
+    def policy(self, tenant: str, options: MigrationOptions | None = None) -> MigrationPolicy:
+        """The policy of the tenant's tier, with what was chosen for one migration."""
+        try:
+            tier = self._tenants.get(tenant).tier
+        except UnknownTenant:
+            tier = ""
+        return (options or MigrationOptions()).over(self.installation.policy_for(tier))
 
     def plan_migration(
-        self, tenant: TenantId, source: str, target: str, *, exact: bool = False, **changes: Any
+        self,
+        tenant: TenantId,
+        source: str | None,
+        target: str,
+        options: MigrationOptions | None = None,
+        *,
+        exact: bool = False,
     ) -> MigrationPlan:
-        """The plan; ``changes`` replace fields of the policy (cutover, settle_s, workers)."""
-        policy = replace(self.policy(tenant), **changes)
-        return plan_migration(self.pair(source, target), tenant, policy, exact=exact)
+        """What a migration would do and why it would be refused; changes nothing."""
+        if not tenant:
+            raise UsageError("the tenant's id is empty", next_step="tenantctl tenant list")
+        pair = self.pair(source or self.home(tenant), target)
+        return plan_migration(pair, tenant, self.policy(tenant, options), exact=exact)
 
     def start_migration(
         self,
         tenant: TenantId,
-        source: str,
+        source: str | None,
         target: str,
+        options: MigrationOptions | None = None,
         *,
         if_plan: str | None = None,
         reason: str = "",
-        actor: str = "",
-        **changes: Any,
-    ) -> Operation:
-        """Plan once more, refuse what must be refused, and record the operation; a runner takes it from there.
+        actor: str,
+    ) -> str:
+        """Plan, refuse or record the operation, and return its id; a runner takes it from there.
 
         Raises:
             PlanChanged: the plan's hash is not ``if_plan``.
-            PreconditionRefused: pre-flight says no.
-            TenantBusy: another operation is active on the tenant.
+            PreconditionRefused: the plan has refusals.
+            TenantBusy: another exclusive operation is active on the tenant.
         """
-        active = self.operations.active(tenant)
-        plan = self.plan_migration(tenant, source, target, **changes) if active is None else None
-        if plan is not None:
-            if if_plan is not None and plan.hash != if_plan:
-                raise PlanChanged(
-                    f"the plan is {plan.hash}, not {if_plan}",
-                    next_step="look at it again: tenantctl migrate plan",
-                )
-            refuse(list(plan.findings))
-        policy = replace(self.policy(tenant), **changes)
-        new = NewOperation(
-            kind=Migrate.kind,
-            definition=Migrate.name,
-            tenant_id=tenant,
-            requested_by=actor or getpass.getuser(),
-            spec={
-                "source": source,
-                "target": target,
-                "cutover": policy.cutover.value,
-                "settle_s": policy.settle_s,
-                "workers": policy.workers,
-            },
-            plan={"stores": [[s.store, s.items, s.bytes] for s in plan.stores]} if plan else {},
-            plan_hash=plan.hash if plan else None,
-            reason=reason,
-        )
-        self.register(tenant, environment=source)
-        return self.operations.create(new)
+        busy = self._operations.active(tenant)
+        if busy is not None:
+            # What it has copied and armed would show up as refusals of a plan: say who it is instead.
+            raise busy_error(busy)
+        plan = self.plan_migration(tenant, source, target, options)
+        if if_plan is not None and plan.hash != if_plan:
+            raise PlanChanged(
+                f"the plan is {plan.hash}, not {if_plan}",
+                next_step="look at it again: tenantctl migrate plan",
+            )
+        refuse(list(plan.findings))
+        self.register(tenant, environment=plan.source)
+        return self._operations.create(_new_migration(plan, reason, actor)).id
 
-    # -- operations ------------------------------------------------------------------------------------
+    # -- operations --------------------------------------------------------------------------------------
 
-    def operation(self, text: str) -> Operation:
-        """By id, the beginning of an id, or a tenant's active or newest one."""
-        return self.operations.find(text)
+    def operations(
+        self,
+        *,
+        tenant: TenantId | None = None,
+        kind: str | None = None,
+        states: Sequence[State] = (),
+        limit: int = 100,
+    ) -> list[Operation]:
+        """Operations, newest first."""
+        return self._operations.list(tenant_id=tenant, kind=kind, states=states, limit=limit)
 
-    def steps(self, operation_id: str) -> Sequence[StepRecord]:
-        return self.operations.steps(operation_id)
+    def operation(self, text: str, *, kind: str | None = None) -> Operation:
+        """By id, by the unambiguous beginning of one, or a tenant's active or else newest one."""
+        return self._operations.find(text, kind=kind)
 
-    def events(self, operation_id: str, after: int = 0) -> Sequence[Event]:
-        return self.operations.events(operation_id, after=after)
+    def find_active(self, tenant: TenantId) -> Operation | None:
+        return self._operations.active(tenant)
 
-    def list_operations(
-        self, *, tenant: str | None = None, states: Sequence[State] = (), limit: int = 100
-    ) -> Sequence[Operation]:
-        return self.operations.list(tenant_id=tenant, states=states, limit=limit)
+    def steps(self, operation_id: str) -> list[StepRecord]:
+        return self._operations.steps(operation_id)
 
-    def signal(self, operation_id: str, kind: str, *, actor: str = "") -> None:
-        self.operations.signal(operation_id, kind, actor=actor or getpass.getuser())
+    def steps_ahead(self, operation_id: str) -> list[StepAhead]:
+        """Steps that did not begin yet, in order, as the operation's definition knows them now."""
+        operation = self._operations.get(operation_id)
+        definition = self._definitions().get(operation.definition)
+        if operation.terminal or definition is None:
+            return []
+        outputs = Outputs.of(tuple(self.steps(operation_id)))
+        find = definition.abort_steps if operation.aborting else definition.steps
+        return [StepAhead(s.key, s.title) for s in find(operation, outputs) if s.key not in outputs.begun]
 
-    # -- driving ---------------------------------------------------------------------------------------
+    def events(self, operation_id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
+        return self._operations.events(operation_id, after=after, limit=limit)
+
+    def latest_events(self, operation_id: str, limit: int) -> list[Event]:
+        return self._operations.latest_events(operation_id, limit)
+
+    def signal(self, operation_id: str, kind: str, *, actor: str, reason: str = "") -> None:
+        self._operations.signal(operation_id, kind, {"reason": reason} if reason else None, actor=actor)
+
+    def pause(self, operation_id: str, *, actor: str, reason: str = "") -> Operation:
+        return self._operations.pause(operation_id, actor=actor, reason=reason)
+
+    def resume(self, operation_id: str, *, actor: str, reason: str = "") -> Operation:  # noqa: ARG002
+        return self._operations.resume(operation_id, actor=actor)
+
+    def abort(self, operation_id: str, *, actor: str, reason: str = "") -> Operation:
+        return self._operations.abort(operation_id, actor=actor, reason=reason)
+
+    def retry(self, operation_id: str, *, actor: str, reason: str = "") -> Operation:  # noqa: ARG002
+        return self._operations.retry(operation_id, actor=actor)
+
+    # -- driving -----------------------------------------------------------------------------------------
 
     def open_session(self, operation: Operation, token: int) -> Session:
         """What a driver of a migration holds open: stores of its own, so that it shares no connection."""
         spec = operation.spec
-        policy = replace(
-            self.policy(operation.tenant_id),
-            cutover=Cutover(spec["cutover"]),
-            settle_s=float(spec["settle_s"]),
-            workers=int(spec["workers"]),
-        )
+        chosen = MigrationOptions(Cutover(spec["cutover"]), float(spec["settle_s"]), int(spec["workers"]))
+        stores = self.installation.open_stores()
         return Session(
             operation_id=operation.id,
             tenant=TenantId(operation.tenant_id),
             token=token,
-            pair=pair_up(spec["source"], spec["target"], self.installation.open_stores()),
-            policy=policy,
+            pair=pair_up(spec["source"], spec["target"], stores),
+            policy=self.policy(operation.tenant_id, chosen),
             folder=self.installation.state_folder / "spool" / operation.id,
+            close_stores=lambda: _close(stores),
         )
+
+    def _definitions(self) -> Mapping[str, Migrate]:
+        return {Migrate.name: Migrate(self.open_session)}
 
     def driver(self, *, ttl_s: float = 10.0) -> Driver:
         """Drives every kind of operation this version knows."""
-        return Driver(self._journal, [Migrate(self.open_session)], ttl_s=ttl_s)
+        return Driver(self._journal, self._definitions().values(), ttl_s=ttl_s)
 
     def runner(self, *, parallel: int = 4) -> Runner:
         """The embedded runner, not yet started."""
         return Runner(self._journal, self.driver(), parallel=parallel)
 
+    def ensure_runner(self) -> None:
+        """See to it that a process of its own on this host drives operations."""
+        ensure_runner_process(self.installation)
 
-def require_tenant(tenant: str) -> TenantId:
-    """A tenant's id from the command line: any string but the empty one."""
-    if not tenant:
-        raise UsageError("the tenant's id is empty", next_step="tenantctl tenant list")
-    return TenantId(tenant)
+    def work(self, stop: threading.Event, *, parallel: int = 4, idle_exit_s: float | None = None) -> None:
+        """Drive operations in this process until ``stop`` is set, or nothing was to do for ``idle_exit_s``."""
+        with only_runner(self.installation.state_folder), self.runner(parallel=parallel) as runner:
+            idle_since = time.monotonic()
+            while not stop.wait(0.2):
+                if runner.busy():
+                    idle_since = time.monotonic()
+                elif idle_exit_s is not None and time.monotonic() - idle_since > idle_exit_s:
+                    return
+
+
+def _new_migration(plan: MigrationPlan, reason: str, actor: str) -> NewOperation:
+    return NewOperation(
+        kind=Migrate.kind,
+        definition=Migrate.name,
+        tenant_id=plan.tenant,
+        requested_by=actor,
+        spec={
+            "source": plan.source,
+            "target": plan.target,
+            "cutover": plan.cutover.value,
+            "settle_s": plan.settle_s,
+            "workers": plan.workers,
+        },
+        plan={"stores": [[s.store, s.kind, s.items, s.bytes] for s in plan.stores]},
+        plan_hash=plan.hash,
+        reason=reason,
+    )
+
+
+def _close(stores: Stores) -> None:
+    for environment in stores.values():
+        for store in environment.values():
+            store.close()

@@ -42,6 +42,8 @@ class Session:
     policy: MigrationPolicy
     #: Folder for spools, of this operation alone.
     folder: Path
+    #: Called when the session is left.
+    close_stores: Callable[[], None] = lambda: None
     _followers: dict[tuple[str, str], Follower] = field(default_factory=dict)
     _applying: set[tuple[str, str]] = field(default_factory=set)
     _proofs: dict[tuple[str, str], Proof] = field(default_factory=dict)
@@ -133,6 +135,7 @@ class Session:
 
     def close(self) -> None:
         self.stop_following()
+        self.close_stores()
 
 
 #: Opens a `Session` for an operation and a driver token; wiring provides it.

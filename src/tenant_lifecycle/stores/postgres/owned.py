@@ -35,14 +35,16 @@ def owned_rows(resolved: ResolvedMap, table: TableName, alias: str) -> sql.Compo
 def exclusive_people(resolved: ResolvedMap, table: TableName, alias: str) -> sql.Composable:
     """The condition for rows of a shared table that belong to this tenant and to no other."""
     rule = resolved.shared[table]
-    others = sql.SQL("SELECT {alias2}.{column} FROM {through} {alias2} WHERE NOT ({mine})").format(
-        alias2=sql.Identifier("x0"),
-        column=sql.Identifier(rule.column),
+    # NOT EXISTS and not NOT IN: one membership without a person would make NOT IN true for nobody, and a
+    # list of all other tenants' members that outgrows work_mem would be searched once for each person.
+    others = sql.SQL("SELECT FROM {through} x0 WHERE {column} = {key} AND NOT ({mine})").format(
+        column=sql.Identifier("x0", rule.column),
+        key=sql.Identifier(alias, rule.key),
         through=table_sql(rule.through),
         mine=_condition(resolved, resolved.owned[rule.through], "x0", depth=1),
     )
-    return sql.SQL("({owned} AND {key} NOT IN ({others}))").format(
-        owned=owned_rows(resolved, table, alias), key=sql.Identifier(alias, rule.key), others=others
+    return sql.SQL("({owned} AND NOT EXISTS ({others}))").format(
+        owned=owned_rows(resolved, table, alias), others=others
     )
 
 
