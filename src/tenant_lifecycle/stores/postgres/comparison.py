@@ -100,9 +100,7 @@ _lock = threading.Lock()
 _KEPT = 32
 
 
-def comparison(
-    source: Database, target: Database, tenant: TenantId, *, fresh: bool = False
-) -> Comparison:
+def comparison(source: Database, target: Database, tenant: TenantId, *, fresh: bool = False) -> Comparison:
     """The comparison of the two databases for the tenant, from memory unless ``fresh``."""
     name = (id(source), id(target), str(tenant))
     with _lock:
@@ -148,15 +146,19 @@ class Sessions:
     theirs: Connection
 
     def ask(self, pair: Pair, question: Callable[[Connection, Side], T]) -> tuple[T, T]:
-        """Ask both sides at the same time; an error names the side it came from."""
+        """Ask both sides about one set at the same time; an error names the side it came from."""
+        return self.ask_all(lambda conn, ours: question(conn, pair.source if ours else pair.target))
 
-        def asked(database: Database, conn: Connection, side: Side) -> T:
+    def ask_all(self, question: Callable[[Connection, bool], T]) -> tuple[T, T]:
+        """Ask both sides at the same time; the flag is True on the source."""
+
+        def asked(database: Database, conn: Connection, ours: bool) -> T:
             with translating(database.name):
-                return question(conn, side)
+                return question(conn, ours)
 
         return both(
-            lambda: asked(self.source, self.ours, pair.source),
-            lambda: asked(self.target, self.theirs, pair.target),
+            lambda: asked(self.source, self.ours, True),
+            lambda: asked(self.target, self.theirs, False),
         )
 
 
@@ -185,9 +187,7 @@ def _read(source: Database, target: Database, tenant: TenantId) -> Comparison:
     return Comparison(source, target, tenant, resolved, order, pairs)
 
 
-def _catalogue(
-    database: Database, tenant: TenantId
-) -> dict[TableName, tuple[Table, Mapping[str, Form]]]:
+def _catalogue(database: Database, tenant: TenantId) -> dict[TableName, tuple[Table, Mapping[str, Form]]]:
     with database.session() as conn:
         tables = read_tables(conn)
         moved = database.map.resolve(tenant, frozenset(tables)).moved

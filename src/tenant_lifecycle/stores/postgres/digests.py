@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from psycopg import sql
 
@@ -23,6 +24,7 @@ from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.fingerprints import ORDERED, hash_of, row_bytes
 from tenant_lifecycle.stores.postgres.keys import COPY_HEADER, COPY_TRAILER
 from tenant_lifecycle.stores.postgres.owned import table_sql
+from tenant_lifecycle.stores.postgres.rawsql import fetch
 
 #: A chunk's rows, about: under a second of snapshot each.
 CHUNK_ROWS = 200_000
@@ -104,7 +106,7 @@ def leaf_sums(conn: Connection, side: Side, chunk: Chunk) -> dict[int, Leaf]:
         owned=side.owned,
         within=_within(side, chunk),
     )
-    return {leaf: (count, int(h1), int(h2)) for leaf, count, h1, h2 in conn.execute(query).fetchall()}
+    return {leaf: (count, int(h1), int(h2)) for leaf, count, h1, h2 in fetch(conn, query)}
 
 
 def whole_sum(conn: Connection, side: Side) -> Leaf:
@@ -120,14 +122,11 @@ def whole_sum(conn: Connection, side: Side) -> Leaf:
         t=sql.Identifier(ROW),
         owned=side.owned,
     )
-    row = conn.execute(query).fetchone()
-    assert row is not None, "an aggregate without groups has one row"
-    return int(row[0]), int(row[1]), int(row[2])
+    [(count, h1, h2)] = fetch(conn, query)
+    return count, int(h1), int(h2)
 
 
-def list_leaves(
-    conn: Connection, side: Side, chunk: Chunk, leaves: Sequence[int]
-) -> dict[bytes, bytes]:
+def list_leaves(conn: Connection, side: Side, chunk: Chunk, leaves: Sequence[int]) -> dict[bytes, bytes]:
     """Both hashes of every row of these leaves, by key."""
     query = sql.SQL(
         "COPY (SELECT {h1}, {h2}, {names} FROM (SELECT {key}, {row} AS b FROM {table} {t} "
@@ -211,7 +210,7 @@ def chunks(conn: Connection, side: Side) -> list[Chunk]:
     cuts = sorted({len(sample) * n // wanted for n in range(1, wanted)})
     bounds = [None, *(sample[cut] for cut in cuts), None]
     leaves = max(1, owned // wanted // LEAF_ROWS)
-    return [Chunk(low, high, leaves) for low, high in zip(bounds, bounds[1:], strict=False)]
+    return [Chunk(low, high, leaves) for low, high in pairwise(bounds)]
 
 
 def _chunk_rows(side: Side, owned: int) -> int:
@@ -242,5 +241,5 @@ def _sample(conn: Connection, side: Side, fraction: float) -> tuple[list[tuple[s
         percent=sql.Literal(100 * fraction),
         owned=side.owned,
     )
-    rows = conn.execute(query).fetchall()
-    return [tuple(str(value) for value in row[1:]) for row in rows], int(str(rows[0][0])) if rows else 0
+    rows = fetch(conn, query)
+    return [row[1:] for row in rows], rows[0][0] if rows else 0

@@ -15,19 +15,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from psycopg import RawCursor, sql
+from psycopg import sql
 
 from tenant_lifecycle.stores.postgres.connection import Connection
+from tenant_lifecycle.stores.postgres.rawsql import fetch
 from tenant_lifecycle.stores.postgres.tables import Table
 
 #: Built-in types whose binary form is exact and the same from 15 to 18; the tests try each of them.
-EXACT = frozenset(
-    "bool bytea char name int8 int2 int4 text oid json point lseg path box polygon line circle float4 float8 "
-    "money macaddr macaddr8 inet cidr bpchar varchar date time timestamp timestamptz interval timetz bit varbit "
-    "numeric uuid jsonb pg_lsn int4range int8range numrange tsrange tstzrange daterange".split()
-)
+EXACT = frozenset({
+    "bool", "bytea", "char", "name", "int8", "int2", "int4", "text", "oid", "json", "point", "lseg",
+    "path", "box", "polygon", "line", "circle", "float4", "float8", "money", "macaddr", "macaddr8",
+    "inet", "cidr", "bpchar", "varchar", "date", "time", "timestamp", "timestamptz", "interval",
+    "timetz", "bit", "varbit", "numeric", "uuid", "jsonb", "pg_lsn", "int4range", "int8range",
+    "numrange", "tsrange", "tstzrange", "daterange",
+})  # fmt: skip
 #: Types whose order is the same on every server; all others are ordered by their text, COLLATE "C".
-ORDERED = frozenset("int2 int4 int8 oid uuid date timestamp timestamptz numeric bool bytea".split())
+ORDERED = frozenset({
+    "int2", "int4", "int8", "oid", "uuid", "date", "timestamp", "timestamptz", "numeric", "bool", "bytea",
+})  # fmt: skip
 #: Types of pgvector: their send functions are exact and much cheaper than their text.
 _VECTORS = frozenset({"vector", "halfvec", "sparsevec"})
 
@@ -100,10 +105,21 @@ class Form:
 
 def read_forms(conn: Connection, tables: Iterable[Table]) -> dict[int, Mapping[str, Form]]:
     """The forms of all columns of ``tables``, by the tables' oids."""
-    with RawCursor(conn) as cursor:
-        rows = cursor.execute(_FORMS, [[table.oid for table in tables]]).fetchall()
+    rows = fetch(conn, _FORMS, [[table.oid for table in tables]])
     forms: dict[int, dict[str, Form]] = {}
-    for table, name, type_, base, domain, base_name, schema, send_schema, send_name, type_oid, extension in rows:
+    for (
+        table,
+        name,
+        type_,
+        base,
+        domain,
+        base_name,
+        schema,
+        send_schema,
+        send_name,
+        type_oid,
+        extension,
+    ) in rows:
         vector = extension == "vector" and base_name in _VECTORS
         forms.setdefault(table, {})[name] = Form(
             name=name,
