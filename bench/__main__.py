@@ -55,7 +55,9 @@ def _one(name: str, *, as_json: bool, quick: bool) -> int:
     if quick:
         print("quick run: sizes are too small for the figures to mean anything")
     if load > 0.7 * (os.cpu_count() or 1):
-        print(f"this machine was busy before the bench began (load {load:.1f}): run it again when it is quiet")
+        print(
+            f"this machine was busy before the bench began (load {load:.1f}): run it again when it is quiet"
+        )
     if as_json:
         print(as_line(document))
     return 0

@@ -128,7 +128,8 @@ def _figures(took: dict[str, dict[str, list[float]]]) -> Iterator[Figure]:
     single = (Budget("added", "at most", 0.4),)
     yield _figure("single-row write p50", took, SINGLE, single)
     yield _figure("the same, owner over a join", took, OVER_JOIN, single)
-    yield _figure("bulk write", took, BULK, (Budget("added %", "at most", 25.0),))
+    for kind in BULK:
+        yield _figure(kind, took, {kind: BULK[kind]}, (Budget("added %", "at most", 25.0),))
 
 
 def _figure(

@@ -66,7 +66,9 @@ def run(quick: bool, show: Callable[[str], None]) -> Report:
 def _figures(ours: Probes, peer: Probes, rate: int) -> Iterator[Figure]:
     mine, theirs = ([lag for _, lag in probes.lag_s] for probes in (ours, peer))
     native_name = "native subscription"
-    yield Figure("lag max", "s", max(mine), max(theirs), native_name, "lower", (Budget("value", "at most", 1.0),))
+    yield Figure(
+        "lag max", "s", max(mine), max(theirs), native_name, "lower", (Budget("value", "at most", 1.0),)
+    )
     yield Figure("lag p50", "s", statistics.median(mine), statistics.median(theirs), native_name, "lower")
     first, last = ours.median_between(0, 1 / 3), ours.median_between(2 / 3, 1)
     steady = Budget("added", "at most", 0.1)

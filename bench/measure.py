@@ -34,7 +34,8 @@ def alternating(
 ) -> dict[str, list[float]]:
     """Run every side once per repetition, each repetition in the opposite order of the one before.
 
-    A side is called with the number of the repetition and returns its seconds, set-up left out.
+    A side is called with the number of the repetition and returns its seconds, set-up left out. For a rate
+    take the minimum: what another process of the machine adds is never part of the work.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for repetition in range(repetitions):

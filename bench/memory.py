@@ -94,7 +94,9 @@ def _mover(blue: str, green: str, folder: Path) -> dict[str, Any]:
         sys.stdin.readline()
         with ThreadPoolExecutor(WORKERS) as pool:
             parts = source.split(pair.target, feed)
-            items = sum(pool.map(lambda part: source.copy_part(pair.target, feed, part, proceed).items, parts))
+            items = sum(
+                pool.map(lambda part: source.copy_part(pair.target, feed, part, proceed).items, parts)
+            )
         after_copy = _peak_mb()
         follower.apply()
         if not follower.await_marker(follower.mark(), 300.0):

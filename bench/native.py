@@ -14,7 +14,9 @@ PUBLICATION = "bench_native"
 def publish(source: str) -> None:
     """Publish the documents table, once."""
     with psycopg.connect(source, autocommit=True) as conn:
-        conn.execute(sql.SQL("CREATE PUBLICATION {} FOR TABLE public.documents").format(sql.Identifier(PUBLICATION)))
+        conn.execute(
+            sql.SQL("CREATE PUBLICATION {} FOR TABLE public.documents").format(sql.Identifier(PUBLICATION))
+        )
 
 
 def hold(source: str, slot: str) -> None:

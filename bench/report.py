@@ -39,14 +39,15 @@ class Figure:
     name: str
     unit: str
     ours: float
-    peer: float
+    #: None: there is nobody to compare with; ``peer_name`` says why.
+    peer: float | None
     peer_name: str
     better: Literal["higher", "lower"]
     budgets: tuple[Budget, ...] = ()
 
     @property
     def ratio(self) -> float:
-        """ours / peer."""
+        """ours / peer; infinite if the peer is nothing."""
         return self.ours / self.peer if self.peer else float("inf")
 
     @property
@@ -56,7 +57,7 @@ class Figure:
 
     def measured(self, measure: Measure) -> float:
         """The side of the figure that a budget looks at."""
-        added = self.ours - self.peer
+        added = self.ours - (self.peer or 0.0)
         return {
             "value": self.ours,
             "ratio": self.ratio,
@@ -70,7 +71,7 @@ class Figure:
             "figure": self.name,
             "unit": self.unit,
             "ours": rounded(self.ours),
-            "peer": rounded(self.peer),
+            "peer": None if self.peer is None else rounded(self.peer),
             "peer_name": self.peer_name,
             "ratio": rounded(self.ratio),
             "better": self.better,
@@ -122,7 +123,9 @@ def table(figures: Sequence[tuple[str, dict[str, Any]]]) -> str:
     rows = [head, *(_row(bench, figure) for bench, figure in figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join([lines[0].rstrip(), "  ".join("-" * width for width in widths), *map(str.rstrip, lines[1:])])
+    return "\n".join(
+        [lines[0].rstrip(), "  ".join("-" * width for width in widths), *map(str.rstrip, lines[1:])]
+    )
 
 
 def _row(bench: str, figure: dict[str, Any]) -> tuple[str, ...]:
@@ -131,12 +134,16 @@ def _row(bench: str, figure: dict[str, Any]) -> tuple[str, ...]:
         bench,
         figure["figure"],
         f"{_number(figure['ours'])} {figure['unit']}",
-        f"{_number(figure['peer'])} {figure['unit']} ({figure['peer_name']})",
+        figure["peer_name"] if figure["peer"] is None else _peer(figure),
         _number(figure["ratio"]),
         figure["better"],
         " and ".join(figure["budget"]),
         met,
     )
+
+
+def _peer(figure: dict[str, Any]) -> str:
+    return f"{_number(figure['peer'])} {figure['unit']} ({figure['peer_name']})"
 
 
 def _number(value: float | None) -> str:

@@ -61,7 +61,7 @@ def create_database(server: PostgresServer, name: str, template: str = "template
     return server.dsn(name)
 
 
-def run(dsn: str, *statements: str) -> None:
+def execute(dsn: str, *statements: str) -> None:
     """Execute statements, each in a transaction of its own."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         for statement in statements:
@@ -71,7 +71,7 @@ def run(dsn: str, *statements: str) -> None:
 def settle(*servers: PostgresServer) -> None:
     """A checkpoint on each, so that nobody pays for what another run left unwritten."""
     for server in servers:
-        run(server.dsn(), "CHECKPOINT")
+        execute(server.dsn(), "CHECKPOINT")
 
 
 def psql(major: int) -> str:
