@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -30,7 +30,7 @@ def stopwatch() -> Iterator[Stopwatch]:
 
 
 def alternating(
-    sides: Mapping[str, Callable[[int], float]], repetitions: int, show: Callable[[str], None]
+    sides: dict[str, Callable[[int], float]], repetitions: int, show: Callable[[str], None]
 ) -> dict[str, list[float]]:
     """Run every side once per repetition, each repetition in the opposite order of the one before.
 

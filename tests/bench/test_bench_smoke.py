@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from bench.measure import alternating, percentile
 from bench.report import Budget, Figure, Report, rounded, table
 
