@@ -11,10 +11,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from sample_fixtures import sample_template, sandbox_pair
 
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.migrations import upgrade
 from tenant_lifecycle.sandbox.postgres import PostgresServer, installed
+
+__all__ = ["sample_template", "sandbox_pair"]
 
 #: A memory disk where there is one: the tests are about logic and crashes of ours, not about a slow disk.
 _FAST = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
@@ -49,11 +52,11 @@ def new_database(pg_servers: Callable[[int], PostgresServer]) -> Iterator[Callab
     """``new_database(18)`` makes an empty database on that version and returns its DSN; dropped afterwards."""
     made: list[tuple[PostgresServer, str]] = []
 
-    def make(major: int = 18, name: str | None = None) -> str:
+    def make(major: int = 18, name: str | None = None, template: str = "template0") -> str:
         server = pg_servers(major)
         name = name or f"t_{uuid.uuid4().hex[:12]}"
         with psycopg.connect(server.dsn(), autocommit=True) as conn:
-            conn.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+            conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
         made.append((server, name))
         return server.dsn(name)
 

@@ -13,7 +13,12 @@ from tenant_lifecycle.model.names import TableName, TenantId
 from tenant_lifecycle.model.ownership import Direct, Global, Hop, OwnershipMap, Root, Shared, Via
 from tenant_lifecycle.stores.postgres import ours
 from tenant_lifecycle.stores.postgres.database import Database
+from tenant_lifecycle.stores.postgres.facts import read_facts
 from tenant_lifecycle.stores.postgres.preflight import Limits, preflight
+from tenant_lifecycle.stores.postgres.preflight.capacity import check_room
+from tenant_lifecycle.stores.postgres.preflight.pair import Pair, Side
+from tenant_lifecycle.stores.postgres.preflight.server import check_servers, check_text
+from tenant_lifecycle.stores.postgres.tables import read_tables
 
 T = TableName.parse
 ACME = TenantId("acme")
@@ -467,3 +472,45 @@ def test_a_check_that_fails_is_a_refusal(two: Two) -> None:
     two.green.execute("ALTER TABLE chunks ALTER id TYPE text")
     two.green.execute("DELETE FROM chunks")
     assert two.refused("pg.check-failed")
+
+
+def judged(two: Two, check: Callable[[Pair], Iterator[Finding]], **facts) -> dict[str, Finding]:
+    """What one check says when both servers are as they are, but for ``facts`` of the target."""
+    with two.source.session() as blue, two.target.session() as green:
+        sides = []
+        for database, conn in ((two.source, blue), (two.target, green)):
+            tables = read_tables(conn)
+            seen = read_facts(conn)
+            sides.append(
+                Side(database.name, conn, replace(seen, **facts) if database is two.target else seen, MAP, tables,
+                     MAP.resolve(ACME, frozenset(tables)))
+            )  # fmt: skip
+        pair = Pair(sides[0], sides[1], ACME, Limits())
+        return {finding.code: finding for finding in check(pair)}
+
+
+def test_another_sort_order_is_a_warning_where_keys_are_text(two: Two) -> None:
+    assert "pg.collation" not in judged(two, check_text)
+    found = judged(two, check_text, collate="de_DE.UTF-8")["pg.collation"]
+    assert found.severity is Severity.WARNING and "public.tenants" in found.message
+    assert "public.chunks" not in found.message
+
+
+def test_indexes_built_by_another_library_are_a_warning(two: Two) -> None:
+    found = judged(two, check_text, collation_version="2.28", actual_collation_version="2.36")
+    assert "REINDEX" in found["pg.collation-version"].next_step
+
+
+def test_less_kept_wal_than_the_tenant_has_data_is_a_warning(two: Two) -> None:
+    two.blue.execute(
+        "INSERT INTO events SELECT 'acme', repeat(md5(i::text), 20) FROM generate_series(1, 4000) i"
+    )
+    two.blue.execute("ANALYZE")
+    source, target = two.source, two.target
+    two.source, two.target = target, source
+    found = judged(two, lambda pair: check_room(replace(pair, source=pair.target)), slot_wal_keep_mb=1)
+    assert found["pg.slot-wal-keep-size"].severity is Severity.WARNING
+
+
+def test_a_server_without_logical_wal_stops_a_move(two: Two) -> None:
+    assert judged(two, check_servers, wal_level="replica")["pg.wal-level"].severity is Severity.REFUSAL

@@ -67,11 +67,7 @@ class Operations:
             holder = self.active(new.tenant_id)
             if holder is None:
                 raise
-            raise TenantBusy(
-                f"tenant {new.tenant_id!r} is busy with {holder.kind} {holder.id} ({holder.state})",
-                operation_id=holder.id,
-                next_step=f"tenantctl op watch {holder.id}, or abort it first",
-            ) from error
+            raise busy_error(holder) from error
         return self.get(operation_id)
 
     def _first(self, operation_id: str, new: NewOperation) -> dict[str, Any]:
@@ -183,6 +179,17 @@ class Operations:
                 .limit(limit)
             )
             return [event_of(row) for row in rows]
+
+    def latest_events(self, operation_id: str, limit: int) -> Sequence[Event]:
+        """The last events of the history, oldest first."""
+        with self._db.reading() as conn:
+            rows = conn.execute(
+                sa.select(event)
+                .where(event.c.operation_id == operation_id)
+                .order_by(event.c.seq.desc())
+                .limit(limit)
+            )
+            return [event_of(row) for row in rows][::-1]
 
     def signals(self, operation_id: str) -> Sequence[Signal]:
         """Signals that no step took into account yet, oldest first."""
@@ -361,6 +368,15 @@ class Operations:
                 f"too late to abort {operation_id}: {title!r} is done and cannot be taken back",
                 next_step="let it finish",
             )
+
+
+def busy_error(holder: Operation) -> TenantBusy:
+    """What is told to who wants to start something on a tenant while ``holder`` is active on it."""
+    return TenantBusy(
+        f"tenant {holder.tenant_id!r} is busy with {holder.kind} {holder.id} ({holder.state})",
+        operation_id=holder.id,
+        next_step=f"tenantctl op watch {holder.id}, or abort it first",
+    )
 
 
 def _unknown(text: str) -> UnknownOperation:

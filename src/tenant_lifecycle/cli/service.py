@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.names import TenantId
-from tenant_lifecycle.model.operation import Event, Operation, State, StepRecord
-from tenant_lifecycle.model.plan import Cutover, MigrationPlan
+from tenant_lifecycle.model.operation import Event, Operation, State, StepAhead, StepRecord
+from tenant_lifecycle.model.plan import MigrationPlan
+from tenant_lifecycle.model.policy import MigrationOptions
 from tenant_lifecycle.model.tenant import Tenant
 from tenant_lifecycle.model.verification import VerificationReport
-
-
-@dataclass(frozen=True, slots=True)
-class MigrationOptions:
-    """What a person chose for one migration; None means as the tenant's tier and the policies say."""
-
-    cutover: Cutover | None = None
-    settle_s: float | None = None
-    workers: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StepAhead:
-    """A step that has not begun, as far as is known by now."""
-
-    key: str
-    title: str
 
 
 class Lifecycle(Protocol):

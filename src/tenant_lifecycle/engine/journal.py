@@ -102,10 +102,10 @@ class Release:
 class ItemJournal(Protocol):
     """The rows of work items. A claim is void when the driver token grows, or when it was not renewed."""
 
-    def seed_items(self, lease: Lease, step: str, items: Iterable[WorkItem]) -> int:
+    def seed_items(self, lease: Lease, key: str, items: Iterable[WorkItem]) -> int:
         """Record items not yet there, guarded; return how many the step has."""
 
-    def claim_item(self, lease: Lease, step: str, worker: str, ttl_s: float) -> WorkItem | None:
+    def claim_item(self, lease: Lease, key: str, worker: str, ttl_s: float) -> WorkItem | None:
         """Take the next free item whose time has come; None if there is none now.
 
         ``lease`` need not be this process' own: a helping worker passes the one `current_lease` gave it.
@@ -114,27 +114,27 @@ class ItemJournal(Protocol):
             LeaseLost: the lease is over.
         """
 
-    def renew_claims(self, lease: Lease, step: str, worker: str, ttl_s: float) -> None:
+    def renew_claims(self, lease: Lease, key: str, worker: str, ttl_s: float) -> None:
         """Keep this worker's claims for another ``ttl_s``."""
 
-    def finish_item(self, lease: Lease, step: str, worker: str, key: str, output: Json) -> bool:
+    def finish_item(self, lease: Lease, key: str, worker: str, item: str, output: Json) -> bool:
         """Record the outcome; False when the claim was lost meanwhile (the item is somebody else's now)."""
 
     def fail_item(
-        self, lease: Lease, step: str, worker: str, key: str, error: ErrorRecord, retry_in_s: float | None
+        self, lease: Lease, key: str, worker: str, item: str, error: ErrorRecord, retry_in_s: float | None
     ) -> None:
         """Give the item back for a later try, or for good when ``retry_in_s`` is None."""
 
-    def release_claims(self, lease: Lease, step: str, worker: str) -> None:
+    def release_claims(self, lease: Lease, key: str, worker: str) -> None:
         """Give back whatever this worker holds, without counting a failure."""
 
-    def item_failures(self, lease: Lease, step: str, key: str) -> int:
+    def item_failures(self, lease: Lease, key: str, item: str) -> int:
         """Failures of an item so far."""
 
-    def item_counts(self, operation_id: str, step: str) -> ItemCounts:
+    def item_counts(self, operation_id: str, key: str) -> ItemCounts:
         """How far the step's items are."""
 
-    def item_outputs(self, operation_id: str, step: str) -> dict[str, Json]:
+    def item_outputs(self, operation_id: str, key: str) -> dict[str, Json]:
         """Outputs of the done items by key."""
 
     def current_lease(self, operation_id: str) -> Lease | None:

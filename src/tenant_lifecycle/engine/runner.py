@@ -71,6 +71,10 @@ class Runner:
     ) -> None:
         self.stop()
 
+    def busy(self) -> bool:
+        """Whether it drives anything now."""
+        return bool(self._threads())
+
     def wait(self, operation_id: str, timeout_s: float | None = None) -> Operation:
         """Wait until the operation ends or needs a person, or the time is over; return it as it is then."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s

@@ -131,9 +131,13 @@ def _own_place() -> Path:
     Raises:
         PermissionError: somebody else has put something there.
     """
-    base = next((one for one in map(Path, (tempfile.gettempdir(), "/tmp", "/var/tmp")) if reachable(one / "x")), None)
+    base = next(
+        (one for one in map(Path, (tempfile.gettempdir(), "/tmp", "/var/tmp")) if reachable(one / "x")), None
+    )
     if base is None:
-        raise PermissionError("no temporary folder that an ordinary user can reach; run this as an ordinary user")
+        raise PermissionError(
+            "no temporary folder that an ordinary user can reach; run this as an ordinary user"
+        )
     place = base / f"tenant-lifecycle-{os.geteuid()}"
     place.mkdir(mode=0o755, exist_ok=True)
     info = place.lstat()

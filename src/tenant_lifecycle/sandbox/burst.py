@@ -47,7 +47,10 @@ class Burst:
             statements.append((_DELETE, {**values, "batch": delete}))
             rows, added, tokens = rows + half // 2, added - half // 2, tokens - half // 2
         key = {"conversation": self._conversation}
-        effects = (Effect(Do.ADD, "burst_rows", key, count=added), Effect(Do.ADD, "burst_tokens", key, count=tokens))
+        effects = (
+            Effect(Do.ADD, "burst_rows", key, count=added),
+            Effect(Do.ADD, "burst_tokens", key, count=tokens),
+        )
 
         def done() -> None:
             if delete is not None:

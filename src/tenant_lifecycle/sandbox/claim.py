@@ -28,7 +28,9 @@ def claim(
     effects: list[Effect] = []
     for id, body, version, status, chunks, notes, audits in conn.execute(_DOCUMENTS, slice_of):
         own.documents[id] = Document(id, int(version), status, chunks, list(notes))
-        effects.append(Effect(Do.PUT, "documents", {"id": id}, {"body": body, "v": version, "status": status}))
+        effects.append(
+            Effect(Do.PUT, "documents", {"id": id}, {"body": body, "v": version, "status": status})
+        )
         effects += [Effect(Do.PUT, "chunks", {"document": id, "ordinal": str(n)}) for n in range(chunks)]
         if audits:
             key = {"tenant": tenant, "actor": "trigger", "action": "document.status", "document": id}

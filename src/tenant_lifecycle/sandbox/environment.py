@@ -120,7 +120,9 @@ class Sandbox:
         for name, environment in self._read().items():
             server = self._server(name, environment)
             result.append(
-                EnvironmentStatus(name, server.major, server.port, server.pid, server.dsn(DATABASE), environment.filled)
+                EnvironmentStatus(
+                    name, server.major, server.port, server.pid, server.dsn(DATABASE), environment.filled
+                )
             )
         return result
 
@@ -184,7 +186,9 @@ class Sandbox:
     def _write(self, state: Mapping[str, _Environment]) -> None:
         path = self.folder / "state.json"
         half = path.with_suffix(".new")
-        half.write_text(json.dumps({"version": 1, "environments": {n: vars(e) for n, e in state.items()}}, indent=2))
+        half.write_text(
+            json.dumps({"version": 1, "environments": {n: vars(e) for n, e in state.items()}}, indent=2)
+        )
         half.replace(path)
 
     def _lifecycle_yaml(self) -> str:

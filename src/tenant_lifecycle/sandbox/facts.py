@@ -31,7 +31,11 @@ FACTS: Mapping[str, Facts] = {
     ),
     "chunks": Facts(
         {"document": ("document_id", "uuid"), "ordinal": ("ordinal", "int")},
-        {"content": "md5(content)", "length": "content_length", "embedding": "translate(embedding::text, '{}', '[]')"},
+        {
+            "content": "md5(content)",
+            "length": "content_length",
+            "embedding": "translate(embedding::text, '{}', '[]')",
+        },
     ),
     "conversations": Facts({"id": ("id", "uuid")}, {"title": "title", "collection": "collection_id"}),
     "messages": Facts(
@@ -49,11 +53,10 @@ FACTS: Mapping[str, Facts] = {
         {"slug": "slug", "v": "value->>'v'"},
     ),
     "users": Facts({"id": ("id", "uuid")}, {"name": "full_name"}),
-    "memberships": Facts(
-        {"tenant": ("tenant_id", "text"), "user": ("user_id", "uuid")}, {"role": "role"}
-    ),
+    "memberships": Facts({"tenant": ("tenant_id", "text"), "user": ("user_id", "uuid")}, {"role": "role"}),
     "api_keys": Facts(
-        {"id": ("id", "uuid")}, {"label": "label", "secret": "encode(secret_hash, 'hex')", "from": "allowed_from"}
+        {"id": ("id", "uuid")},
+        {"label": "label", "secret": "encode(secret_hash, 'hex')", "from": "allowed_from"},
     ),
     "Bookmarks": Facts(
         {"tenant": ("tenant_id", "text"), "user": ('"userId"', "uuid"), "order": ('"order"', "int")},

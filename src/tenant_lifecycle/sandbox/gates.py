@@ -44,7 +44,11 @@ class WriterGate:
                     raise UnknownOutcome(str(exc)) from exc
                 if not conn.closed:
                     conn.rollback()
-                retry = isinstance(exc, psycopg.OperationalError) or exc.sqlstate in ("TL001", "40001", "40P01")
+                retry = isinstance(exc, psycopg.OperationalError) or exc.sqlstate in (
+                    "TL001",
+                    "40001",
+                    "40P01",
+                )
                 if not retry or time.monotonic() > end:
                     raise
                 self._writer.pop(tenant, None)

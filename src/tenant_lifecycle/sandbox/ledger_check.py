@@ -167,7 +167,9 @@ def _held_against_markers(
         if entry.outcome is Outcome.ACK and count == 0:
             wrong.append(Violation(Wrong.LOST, "load_writes", key, f"{entry.kind}: no marker"))
         if entry.outcome is Outcome.FAILED and count > 0:
-            wrong.append(Violation(Wrong.PHANTOM, "load_writes", key, f"{entry.kind}: failed, but its marker is there"))
+            wrong.append(
+                Violation(Wrong.PHANTOM, "load_writes", key, f"{entry.kind}: failed, but its marker is there")
+            )
         if entry.outcome is Outcome.ACK or count > 0:
             committed.append(entry)
     known = {_marker(entry) for entry in entries}
@@ -210,7 +212,9 @@ def _check_rows(conn: Connection, rows: Mapping[Place, _Row]) -> list[Violation]
     return wrong
 
 
-def _judge(table: str, key: tuple[str, ...], row: _Row, found: list[dict[str, str | None]]) -> Iterator[Violation]:
+def _judge(
+    table: str, key: tuple[str, ...], row: _Row, found: list[dict[str, str | None]]
+) -> Iterator[Violation]:
     """What is wrong at one place."""
     if not row.present and found:
         kind = Wrong.RESURRECTED if row.ever else Wrong.PHANTOM
@@ -244,7 +248,9 @@ def _read(
         yield row[: len(columns)], dict(zip(facts.values, row[len(columns) :], strict=True))
 
 
-def _check_numbers(conn: Connection, tenants: Collection[str], numbers: Mapping[Place, int]) -> Iterator[Violation]:
+def _check_numbers(
+    conn: Connection, tenants: Collection[str], numbers: Mapping[Place, int]
+) -> Iterator[Violation]:
     for table in sorted({table for table, _ in numbers}):
         aggregate = AGGREGATES[table]
         at = aggregate.key.index(aggregate.narrow_by)

@@ -160,7 +160,9 @@ class Load:
         while time.monotonic() < end and not until() and any(writer.is_alive() for writer in self._writers):
             time.sleep(0.1)
 
-    def _writer(self, tenant: str, number: int, place: int, places: int, ledger: LedgerWriter) -> Callable[[], Write]:
+    def _writer(
+        self, tenant: str, number: int, place: int, places: int, ledger: LedgerWriter
+    ) -> Callable[[], Write]:
         random = Random(f"{self.config.seed} {tenant} {place}")
         own, effects = self._gate.run(tenant, lambda conn: claim(conn, tenant, place, places))
         ledger.begin(0, "claim", effects)
@@ -178,7 +180,9 @@ class Load:
             for kind, count in writer.kinds.items():
                 kinds[kind] = kinds.get(kind, 0) + count
         latency = {
-            tenant: percentiles([ms for writer in self._writers if writer.tenant == tenant for ms in writer.latencies])
+            tenant: percentiles(
+                [ms for writer in self._writers if writer.tenant == tenant for ms in writer.latencies]
+            )
             for tenant in {writer.tenant for writer in self._writers}
         }
         return LoadSummary(
@@ -197,7 +201,15 @@ class Load:
 class _Thread(threading.Thread):
     """One writer: one write after the other, each in the ledger before and after."""
 
-    def __init__(self, load: Load, tenant: str, number: int, source: Callable[[], Write], interval_s: float, ledger: LedgerWriter) -> None:
+    def __init__(
+        self,
+        load: Load,
+        tenant: str,
+        number: int,
+        source: Callable[[], Write],
+        interval_s: float,
+        ledger: LedgerWriter,
+    ) -> None:
         super().__init__(name=f"writer {number}", daemon=True)
         self.tenant = tenant
         self.outcomes: list[Outcome] = []
@@ -245,7 +257,12 @@ class _Thread(threading.Thread):
             self.errors.append(f"{write.kind}: {error}")
 
     def _send(self, write: Write) -> tuple[Outcome, str]:
-        marker = {"tenant": self.tenant, "writer": self._number, "seq": self._seq, "payload": f"{write.kind} {self._seq}"}
+        marker = {
+            "tenant": self.tenant,
+            "writer": self._number,
+            "seq": self._seq,
+            "payload": f"{write.kind} {self._seq}",
+        }
 
         def block(conn: psycopg.Connection[Any]) -> None:
             for statement, values in write.statements:

@@ -173,7 +173,9 @@ class PostgresServer:
     def _start(self) -> None:
         settings = {**SETTINGS, "port": str(self.port), "unix_socket_directories": "''", **self.settings}
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
-        self._run("pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", str(self.log), "-o", options, "start")
+        self._run(
+            "pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", str(self.log), "-o", options, "start"
+        )
 
     def _make_home(self) -> None:
         """Make ``folder``, or point it to a place of ours if the server's user cannot get there."""
@@ -241,7 +243,9 @@ class PostgresServer:
             if done.returncode != 0:
                 output.seek(0)
                 said = output.read().decode(errors="replace").strip()
-                raise ServerFailed(f"{program} of PostgreSQL {self.major} failed: {said}\n{self._log_since(before)}")
+                raise ServerFailed(
+                    f"{program} of PostgreSQL {self.major} failed: {said}\n{self._log_since(before)}"
+                )
 
     def _log_since(self, offset: int) -> str:
         if not self.log.exists():

@@ -27,7 +27,8 @@ class SampleTenant:
 
 def _zipf(rows: Sequence[tuple[str, str, str]]) -> tuple[SampleTenant, ...]:
     return tuple(
-        SampleTenant(TenantId(id), name, tier, 1 / rank) for rank, (id, name, tier) in enumerate(rows, start=1)
+        SampleTenant(TenantId(id), name, tier, 1 / rank)
+        for rank, (id, name, tier) in enumerate(rows, start=1)
     )
 
 

@@ -39,7 +39,9 @@ class Seeded:
     by_table: dict[str, int]
 
 
-def seed(dsn: str, *, scale: float = 1.0, tenants: Sequence[SampleTenant] = TENANTS, first_id: int = 1) -> Seeded:
+def seed(
+    dsn: str, *, scale: float = 1.0, tenants: Sequence[SampleTenant] = TENANTS, first_id: int = 1
+) -> Seeded:
     """Create the schema in the empty database at ``dsn`` and fill it; triggers do not fire.
 
     ``scale`` multiplies `ROWS`; however small, every tenant has rows in every table. Needs a superuser.
@@ -117,7 +119,9 @@ class _Generator:
         for tenant in self._tenants:
             yield from self._tenant(tenant, int(ROWS * self._scale * tenant.weight / total))
 
-    def _tenant(self, tenant: SampleTenant, rows: int) -> Iterable[tuple[str, tuple[str, ...], Iterable[Row]]]:
+    def _tenant(
+        self, tenant: SampleTenant, rows: int
+    ) -> Iterable[tuple[str, tuple[str, ...], Iterable[Row]]]:
         size = {table: max(3, int(rows * share)) for table, share in _SHARES.items()}
         people = self._people(tenant, 3 + size["conversations"] // 12)
         own = [row for row in people if row not in self._shared]
@@ -128,26 +132,62 @@ class _Generator:
         first = next(self._message)
         self._message = count(first + size["messages"])
         messages = range(first, first + size["messages"])
-        yield "tenants", ("id", "name", "tier", "plan", "created_at"), [
-            (tenant.id, tenant.name, tenant.tier, tenant.tier, _START)
-        ]
+        yield (
+            "tenants",
+            ("id", "name", "tier", "plan", "created_at"),
+            [(tenant.id, tenant.name, tenant.tier, tenant.tier, _START)],
+        )
         yield "users", ("id", "email", "full_name", "created_at"), own
         yield "memberships", ("tenant_id", "user_id", "role", "joined_at"), self._memberships(tenant, people)
-        yield "collections", ("id", "tenant_id", "slug", "name", "updated_at"), [
-            (id, tenant.id, f"library-{n}", self._text.title(), _START) for n, id in enumerate(collections)
-        ]
-        yield "api_keys", ("id", "tenant_id", "label", "secret_hash", "allowed_from", "valid"), self._keys(tenant, keys)
+        yield (
+            "collections",
+            ("id", "tenant_id", "slug", "name", "updated_at"),
+            [(id, tenant.id, f"library-{n}", self._text.title(), _START) for n, id in enumerate(collections)],
+        )
+        yield (
+            "api_keys",
+            ("id", "tenant_id", "label", "secret_hash", "allowed_from", "valid"),
+            self._keys(tenant, keys),
+        )
         yield "documents", _DOCUMENT, self._documents(tenant, documents, collections)
-        yield "chunks", ("id", "document_id", "ordinal", "content", "embedding"), self._chunks(documents, size["chunks"])
+        yield (
+            "chunks",
+            ("id", "document_id", "ordinal", "content", "embedding"),
+            self._chunks(documents, size["chunks"]),
+        )
         yield "conversations", _CONVERSATION, self._conversations(conversations, people, collections, keys)
         yield "messages", _MESSAGE, self._messages(messages, conversations)
-        yield "message_feedback", ("id", "message_id", "rating", "comment"), self._feedback(messages, size["message_feedback"])
+        yield (
+            "message_feedback",
+            ("id", "message_id", "rating", "comment"),
+            self._feedback(messages, size["message_feedback"]),
+        )
         yield "notes", ("id", "document_id", "tenant_id", "body"), self._notes(tenant, documents)
-        yield "usage_events", ("tenant_id", "happened_at", "id", "kind", "quantity", "took"), self._usage_events(tenant, size["usage_events"])
-        yield "audit_log", ("tenant_id", "at", "actor", "action", "detail"), self._audit_log(tenant, people, size["audit_log"])
-        yield "settings", ("tenant_id", "section", "name", "slug", "value", "updated_at"), self._settings(tenant)
-        yield "counters", ("tenant_id", "name", "n"), [(tenant.id, f"total:{kind}", self._below(10_000)) for kind in _KINDS]
-        yield "Bookmarks", ("tenant_id", "userId", "order", "Target URL", "weight"), self._bookmarks(tenant, people)
+        yield (
+            "usage_events",
+            ("tenant_id", "happened_at", "id", "kind", "quantity", "took"),
+            self._usage_events(tenant, size["usage_events"]),
+        )
+        yield (
+            "audit_log",
+            ("tenant_id", "at", "actor", "action", "detail"),
+            self._audit_log(tenant, people, size["audit_log"]),
+        )
+        yield (
+            "settings",
+            ("tenant_id", "section", "name", "slug", "value", "updated_at"),
+            self._settings(tenant),
+        )
+        yield (
+            "counters",
+            ("tenant_id", "name", "n"),
+            [(tenant.id, f"total:{kind}", self._below(10_000)) for kind in _KINDS],
+        )
+        yield (
+            "Bookmarks",
+            ("tenant_id", "userId", "order", "Target URL", "weight"),
+            self._bookmarks(tenant, people),
+        )
 
     def _people(self, tenant: SampleTenant, wanted: int) -> list[Row]:
         people: list[Row] = [row for row in self._shared if self._random.random() < 0.2] or [self._shared[0]]
@@ -215,7 +255,14 @@ class _Generator:
 
     def _usage_events(self, tenant: SampleTenant, wanted: int) -> Iterator[Row]:
         for n in range(wanted):
-            yield tenant.id, self._moment(), next(self._usage), _KINDS[n % 4], f"{n % 997}.{n % 10_000:04}", f"{n % 90} ms"
+            yield (
+                tenant.id,
+                self._moment(),
+                next(self._usage),
+                _KINDS[n % 4],
+                f"{n % 997}.{n % 10_000:04}",
+                f"{n % 90} ms",
+            )
 
     def _audit_log(self, tenant: SampleTenant, people: list[Row], wanted: int) -> Iterator[Row]:
         row: Row = ()
@@ -260,7 +307,11 @@ _CONVERSATION = ("id", "user_id", "collection_id", "api_key_id", "title", "creat
 _MESSAGE = ("id", "conversation_id", "client_ref", "role", "content", "tokens", "created_at")
 _PLANS: list[Row] = [
     (code, price, json.dumps({"documents": documents}))
-    for code, price, documents in (("platinum", "4900.00", 1_000_000), ("gold", "990.00", 50_000), ("bronze", "90.00", 2_000))
+    for code, price, documents in (
+        ("platinum", "4900.00", 1_000_000),
+        ("gold", "990.00", 50_000),
+        ("bronze", "90.00", 2_000),
+    )
 ]
 _MODELS: list[Row] = [(1, "embed-small", 32), (2, "embed-large", 1024), (3, "rerank", 0)]
 

@@ -5,17 +5,71 @@ from __future__ import annotations
 from random import Random
 
 _WHO = """The finance team|Our auditor|The plant manager|A customer|The support desk|Legal|Procurement
-The data steward|Each regional office|The release manager|Human resources|An external consultant""".replace("\n", "|").split("|")
+The data steward|Each regional office|The release manager|Human resources|An external consultant""".replace(
+    "\n", "|"
+).split("|")
 _DID = """approved|reviewed|rejected|archived|reported|scheduled|escalated|measured|replaced|translated
 documented|forecast|inspected|renewed|postponed|consolidated""".replace("\n", "|").split("|")
 _WHAT = """the quarterly invoice|a supplier contract|the onboarding checklist|a safety procedure|the travel policy
 two open incidents|the retention schedule|a pricing proposal|the warehouse inventory|an access request
-the maintenance plan|a translation memory|the service catalogue|the risk register""".replace("\n", "|").split("|")
+the maintenance plan|a translation memory|the service catalogue|the risk register""".replace("\n", "|").split(
+    "|"
+)
 _WHEN = """before the end of the month|after the second reminder|in line with the new guideline|without any exception
 during the weekly review|because two figures did not match|for the northern region|as agreed in the steering meeting
 while the system was under maintenance|once every signature was in place""".replace("\n", "|").split("|")
-_FIRST = ["Ada", "Bruno", "Chiara", "Dmitri", "Esther", "Farid", "Grace", "Hiro", "Ines", "Jakub", "Kavya", "Lars", "Mei", "Nadia", "Omar", "Priya", "Quentin", "Rosa", "Sven", "Tariq", "Uma", "Vera", "Wanda", "Yusuf", "Zoë"]
-_LAST = ["Almeida", "Bauer", "Chandra", "Dubois", "Eriksen", "Fischer", "García", "Haddad", "Ivanova", "Jansen", "Kowalski", "Lindqvist", "Moreau", "Nakamura", "Okafor", "Petrov", "Rossi", "Silva", "Tanaka", "Unger", "Varga", "Weber", "Yilmaz"]
+_FIRST = [
+    "Ada",
+    "Bruno",
+    "Chiara",
+    "Dmitri",
+    "Esther",
+    "Farid",
+    "Grace",
+    "Hiro",
+    "Ines",
+    "Jakub",
+    "Kavya",
+    "Lars",
+    "Mei",
+    "Nadia",
+    "Omar",
+    "Priya",
+    "Quentin",
+    "Rosa",
+    "Sven",
+    "Tariq",
+    "Uma",
+    "Vera",
+    "Wanda",
+    "Yusuf",
+    "Zoë",
+]
+_LAST = [
+    "Almeida",
+    "Bauer",
+    "Chandra",
+    "Dubois",
+    "Eriksen",
+    "Fischer",
+    "García",
+    "Haddad",
+    "Ivanova",
+    "Jansen",
+    "Kowalski",
+    "Lindqvist",
+    "Moreau",
+    "Nakamura",
+    "Okafor",
+    "Petrov",
+    "Rossi",
+    "Silva",
+    "Tanaka",
+    "Unger",
+    "Varga",
+    "Weber",
+    "Yilmaz",
+]
 
 
 class Writer:

@@ -107,7 +107,13 @@ class Mix:
     """Draws the next write of one writer of one tenant."""
 
     def __init__(
-        self, tenant: str, writer: int, random: Random, text: TextWriter, own: Belongings, kinds: frozenset[str]
+        self,
+        tenant: str,
+        writer: int,
+        random: Random,
+        text: TextWriter,
+        own: Belongings,
+        kinds: frozenset[str],
     ) -> None:
         self._tenant = tenant
         self._writer = writer
@@ -140,14 +146,31 @@ class Mix:
         }  # fmt: skip
         statements: list[Statement] = [(_INSERT_DOCUMENT, values)]
         effects = [
-            self._put("documents", {"id": id}, title=title, body=md5(body), v="0", tags="load", status="draft", parent=document.parent)
+            self._put(
+                "documents",
+                {"id": id},
+                title=title,
+                body=md5(body),
+                v="0",
+                tags="load",
+                status="draft",
+                parent=document.parent,
+            )
         ]
         for ordinal in range(document.chunks):
             content = self._text.sentences(2)
             vector = [self._random.randrange(-16, 16) / 16 for _ in range(32)]
-            statements.append((_INSERT_CHUNK, {"id": id, "ordinal": ordinal, "content": content, "vector": vector}))
+            statements.append(
+                (_INSERT_CHUNK, {"id": id, "ordinal": ordinal, "content": content, "vector": vector})
+            )
             effects.append(
-                self._put("chunks", {"document": id, "ordinal": str(ordinal)}, content=md5(content), length=str(len(content)), embedding=_as_text(vector))
+                self._put(
+                    "chunks",
+                    {"document": id, "ordinal": str(ordinal)},
+                    content=md5(content),
+                    length=str(len(content)),
+                    embedding=_as_text(vector),
+                )
             )
 
         def done() -> None:
@@ -162,8 +185,15 @@ class Mix:
         document = self._any_document()
         if document is None:
             return None
-        version, title, tags = document.version + 1, self._text.title(), self._random.choice(("load", "load,hot", ""))
-        statement = (_UPDATE_DOCUMENT, {"id": document.id, "title": title, "v": version, "tags": tags.split(",") if tags else []})
+        version, title, tags = (
+            document.version + 1,
+            self._text.title(),
+            self._random.choice(("load", "load,hot", "")),
+        )
+        statement = (
+            _UPDATE_DOCUMENT,
+            {"id": document.id, "title": title, "v": version, "tags": tags.split(",") if tags else []},
+        )
         effect = self._put("documents", {"id": document.id}, title=title, v=str(version), tags=tags)
 
         def done() -> None:
@@ -176,9 +206,14 @@ class Mix:
         if document is None:
             return None
         body = self._body()
-        statement = ("UPDATE documents SET body = %(body)s WHERE id = %(id)s", {"id": document.id, "body": body})
+        statement = (
+            "UPDATE documents SET body = %(body)s WHERE id = %(id)s",
+            {"id": document.id, "body": body},
+        )
         effect = self._put("documents", {"id": document.id}, body=md5(body))
-        return self._write("rewrite_document", [statement], [effect], _nothing, self._forget_document(document))
+        return self._write(
+            "rewrite_document", [statement], [effect], _nothing, self._forget_document(document)
+        )
 
     def _set_status(self) -> Write | None:
         """Fires a trigger that writes the keyless audit log."""
@@ -186,7 +221,10 @@ class Mix:
         if document is None:
             return None
         status = self._random.choice(("draft", "indexed", "archived", "failed"))
-        statement = ("UPDATE documents SET status = %(status)s WHERE id = %(id)s", {"id": document.id, "status": status})
+        statement = (
+            "UPDATE documents SET status = %(status)s WHERE id = %(id)s",
+            {"id": document.id, "status": status},
+        )
         effects = [self._put("documents", {"id": document.id}, status=status)]
         if status != document.status:
             effects.append(self._audited("trigger", "document.status", document.id, 1))
@@ -203,7 +241,8 @@ class Mix:
             return None
         effects = [Effect(Do.GONE, "documents", {"id": document.id})]
         effects += [
-            Effect(Do.GONE, "chunks", {"document": document.id, "ordinal": str(ordinal)}) for ordinal in range(document.chunks)
+            Effect(Do.GONE, "chunks", {"document": document.id, "ordinal": str(ordinal)})
+            for ordinal in range(document.chunks)
         ]
         effects += [Effect(Do.GONE, "notes", {"body": note}) for note in document.notes]
         children = [id for id in document.children if id in self._own.documents]
@@ -234,7 +273,9 @@ class Mix:
             if document:
                 document.notes.append(body)
 
-        return self._write("add_note", [statement], [effect], done, self._forget_document(document) if document else _nothing)
+        return self._write(
+            "add_note", [statement], [effect], done, self._forget_document(document) if document else _nothing
+        )
 
     # -- conversations --------------------------------------------------------------------------
 
@@ -275,16 +316,23 @@ class Mix:
             conversation.messages.extend(more.messages)
             own.messages.update(dict.fromkeys(more.messages, conversation.id))
 
-        return self._write("append_messages", statements, effects, done, lambda: self._forget_conversation(conversation.id))
+        return self._write(
+            "append_messages", statements, effects, done, lambda: self._forget_conversation(conversation.id)
+        )
 
     def _update_message(self) -> Write | None:
         if not self._own.messages:
             return None
         ref = self._random.choice(list(self._own.messages))
         tokens = self._random.randrange(10_000)
-        statement = ("UPDATE messages SET tokens = %(tokens)s WHERE client_ref = %(ref)s", {"ref": ref, "tokens": tokens})
+        statement = (
+            "UPDATE messages SET tokens = %(tokens)s WHERE client_ref = %(ref)s",
+            {"ref": ref, "tokens": tokens},
+        )
         effect = self._put("messages", {"ref": ref}, tokens=str(tokens))
-        return self._write("update_message", [statement], [effect], _nothing, lambda: self._forget_message(ref))
+        return self._write(
+            "update_message", [statement], [effect], _nothing, lambda: self._forget_message(ref)
+        )
 
     def _delete_message(self) -> Write | None:
         """Children first: feedback, then the message."""
@@ -296,7 +344,13 @@ class Mix:
             ("DELETE FROM messages WHERE client_ref = %(ref)s", {"ref": ref}),
         ]
         effects = [Effect(Do.GONE, "messages", {"ref": ref}), *self._no_feedback(ref)]
-        return self._write("delete_message", statements, effects, lambda: self._forget_message(ref), lambda: self._forget_message(ref))
+        return self._write(
+            "delete_message",
+            statements,
+            effects,
+            lambda: self._forget_message(ref),
+            lambda: self._forget_message(ref),
+        )
 
     def _delete_conversation(self) -> Write | None:
         """Parent first, as applications without declared keys do: for a moment its messages have no owner."""
@@ -310,7 +364,9 @@ class Mix:
             ("DELETE FROM messages WHERE conversation_id = %(id)s", {"id": conversation.id}),
         ]
         effects = [Effect(Do.GONE, "conversations", {"id": conversation.id})]
-        effects += [Effect(Do.GONE, "messages", {"ref": ref}) for ref in conversation.messages if ref in own.messages]
+        effects += [
+            Effect(Do.GONE, "messages", {"ref": ref}) for ref in conversation.messages if ref in own.messages
+        ]
         effects += [effect for ref in conversation.messages for effect in self._no_feedback(ref)]
 
         def gone() -> None:
@@ -333,17 +389,38 @@ class Mix:
         def done() -> None:
             conversation.filed = True
 
-        return self._write("file_conversation", [statement], [effect], done, lambda: self._forget_conversation(conversation.id))
-
-    def _add_message(self, conversation: Conversation, statements: list[Statement], effects: list[Effect]) -> None:
-        ref, content, tokens = self._ref(), self._text.sentence(), self._random.randrange(1000)
-        conversation.messages.append(ref)
-        statements.append((_INSERT_MESSAGE, {"conversation": conversation.id, "ref": ref, "content": content, "tokens": tokens}))
-        effects.append(
-            self._put("messages", {"ref": ref}, content=md5(content), tokens=str(tokens), conversation=conversation.id)
+        return self._write(
+            "file_conversation",
+            [statement],
+            [effect],
+            done,
+            lambda: self._forget_conversation(conversation.id),
         )
 
-    def _add_feedback(self, conversation: Conversation, statements: list[Statement], effects: list[Effect]) -> None:
+    def _add_message(
+        self, conversation: Conversation, statements: list[Statement], effects: list[Effect]
+    ) -> None:
+        ref, content, tokens = self._ref(), self._text.sentence(), self._random.randrange(1000)
+        conversation.messages.append(ref)
+        statements.append(
+            (
+                _INSERT_MESSAGE,
+                {"conversation": conversation.id, "ref": ref, "content": content, "tokens": tokens},
+            )
+        )
+        effects.append(
+            self._put(
+                "messages",
+                {"ref": ref},
+                content=md5(content),
+                tokens=str(tokens),
+                conversation=conversation.id,
+            )
+        )
+
+    def _add_feedback(
+        self, conversation: Conversation, statements: list[Statement], effects: list[Effect]
+    ) -> None:
         ref, id, rating = conversation.messages[-1], self._uuid(), self._random.randrange(1, 6)
         statements.append((_INSERT_FEEDBACK, {"id": id, "ref": ref, "rating": rating}))
         effects.append(self._put("message_feedback", {"id": id}, rating=str(rating)))
@@ -365,7 +442,11 @@ class Mix:
             name = f"load {self._ref()}"
             setting = Setting(self._random.choice(("retrieval", "ui")), name, f"load-{self._ref()}")
             version, statement = 1, _INSERT_SETTING
-        values = {**self._setting_key(setting), "slug": setting.slug, "value": json.dumps({"v": version, "x": [1, None]})}
+        values = {
+            **self._setting_key(setting),
+            "slug": setting.slug,
+            "value": json.dumps({"v": version, "x": [1, None]}),
+        }
         effect = self._put("settings", self._setting_key(setting), slug=setting.slug, v=str(version))
 
         def done() -> None:
@@ -373,7 +454,9 @@ class Mix:
             if setting not in own.settings:
                 own.settings.append(setting)
 
-        return self._write("put_setting", [(statement, values)], [effect], done, lambda: self._forget_settings(setting))
+        return self._write(
+            "put_setting", [(statement, values)], [effect], done, lambda: self._forget_settings(setting)
+        )
 
     def _swap_slugs(self) -> Write | None:
         """Two rows exchange a unique value, over a third one."""
@@ -405,13 +488,20 @@ class Mix:
         statement = (_RENAME_SETTING, {**self._setting_key(setting), "new": name})
         effects = [
             Effect(Do.GONE, "settings", self._setting_key(setting)),
-            self._put("settings", {**self._setting_key(setting), "name": name}, slug=setting.slug, v=str(setting.version)),
+            self._put(
+                "settings",
+                {**self._setting_key(setting), "name": name},
+                slug=setting.slug,
+                v=str(setting.version),
+            ),
         ]
 
         def done() -> None:
             setting.name = name
 
-        return self._write("rename_setting", [statement], effects, done, lambda: self._forget_settings(setting))
+        return self._write(
+            "rename_setting", [statement], effects, done, lambda: self._forget_settings(setting)
+        )
 
     def _delete_setting(self) -> Write | None:
         if len(self._own.settings) < 3:
@@ -422,12 +512,28 @@ class Mix:
         def gone() -> None:
             self._forget_settings(setting)
 
-        return self._write("delete_setting", [(_DELETE_SETTING, self._setting_key(setting))], [effect], gone, gone)
+        return self._write(
+            "delete_setting", [(_DELETE_SETTING, self._setting_key(setting))], [effect], gone, gone
+        )
 
     def _use(self) -> Write:
-        kind, month, quantity = f"load {self._ref()}", self._random.randrange(1, 13), self._random.randrange(100_000)
-        values = {"tenant": self._tenant, "kind": kind, "quantity": f"{quantity}.2500", "at": f"2026-{month:02}-03T04:05:06Z"}
-        effect = self._put("usage_events", {"tenant": self._tenant, "kind": kind}, quantity=values["quantity"], month=f"2026-{month:02}")
+        kind, month, quantity = (
+            f"load {self._ref()}",
+            self._random.randrange(1, 13),
+            self._random.randrange(100_000),
+        )
+        values = {
+            "tenant": self._tenant,
+            "kind": kind,
+            "quantity": f"{quantity}.2500",
+            "at": f"2026-{month:02}-03T04:05:06Z",
+        }
+        effect = self._put(
+            "usage_events",
+            {"tenant": self._tenant, "kind": kind},
+            quantity=values["quantity"],
+            month=f"2026-{month:02}",
+        )
 
         def done() -> None:
             self._own.events[kind] = month
@@ -441,7 +547,10 @@ class Mix:
             return None
         kind = self._random.choice(list(events))
         month = events[kind] % 12 + 1
-        statement = (_MOVE_EVENT, {"tenant": self._tenant, "kind": kind, "at": f"2026-{month:02}-03T04:05:06Z"})
+        statement = (
+            _MOVE_EVENT,
+            {"tenant": self._tenant, "kind": kind, "at": f"2026-{month:02}-03T04:05:06Z"},
+        )
         effect = self._put("usage_events", {"tenant": self._tenant, "kind": kind}, month=f"2026-{month:02}")
 
         def done() -> None:
@@ -472,7 +581,13 @@ class Mix:
             if audits[actor] == 0:
                 del audits[actor]
 
-        return self._write("forget_audit", [statement], [self._audited(actor, "load", "", -1)], done, lambda: audits.pop(actor, None) and None)
+        return self._write(
+            "forget_audit",
+            [statement],
+            [self._audited(actor, "load", "", -1)],
+            done,
+            lambda: audits.pop(actor, None) and None,
+        )
 
     def _amend_audit(self) -> Write | None:
         """Update all equal rows at once."""
@@ -482,7 +597,10 @@ class Mix:
         actor = self._random.choice(list(audits))
         statement = ("UPDATE audit_log SET action = 'amended' WHERE tenant_id = %(tenant)s AND actor = %(actor)s",
                      {"tenant": self._tenant, "actor": actor})  # fmt: skip
-        effects = [self._audited(actor, "load", "", -audits[actor]), self._audited(actor, "amended", "", audits[actor])]
+        effects = [
+            self._audited(actor, "load", "", -audits[actor]),
+            self._audited(actor, "amended", "", audits[actor]),
+        ]
 
         def gone() -> None:
             audits.pop(actor, None)
@@ -507,7 +625,13 @@ class Mix:
             return None
         id, name = self._random.choice(self._own.people), self._text.person()[0]
         statement = ("UPDATE users SET full_name = %(name)s WHERE id = %(id)s", {"id": id, "name": name})
-        return self._write("rename_person", [statement], [self._put("users", {"id": id}, name=name)], _nothing, lambda: self._own.people.remove(id))
+        return self._write(
+            "rename_person",
+            [statement],
+            [self._put("users", {"id": id}, name=name)],
+            _nothing,
+            lambda: self._own.people.remove(id),
+        )
 
     def _dismiss(self) -> Write | None:
         """The membership goes first, then the person."""
@@ -520,7 +644,10 @@ class Mix:
             ("DELETE FROM memberships WHERE tenant_id = %(tenant)s AND user_id = %(id)s", values),
             ("DELETE FROM users WHERE id = %(id)s", values),
         ]
-        effects = [Effect(Do.GONE, "memberships", {"tenant": self._tenant, "user": id}), Effect(Do.GONE, "users", {"id": id})]
+        effects = [
+            Effect(Do.GONE, "memberships", {"tenant": self._tenant, "user": id}),
+            Effect(Do.GONE, "users", {"id": id}),
+        ]
 
         def gone() -> None:
             self._own.people = [person for person in self._own.people if person != id]
@@ -536,20 +663,37 @@ class Mix:
         mark = (self._random.choice(people), self._number) if fresh else self._random.choice(marks)
         weight, url = self._random.randrange(1, 100) / 4, f"https://example.com/{self._ref()}"
         values = {"tenant": self._tenant, "user": mark[0], "order": mark[1], "url": url, "weight": weight}
-        effect = self._put("Bookmarks", {"tenant": self._tenant, "user": mark[0], "order": str(mark[1])}, url=url, weight=f"{weight:g}")
+        effect = self._put(
+            "Bookmarks",
+            {"tenant": self._tenant, "user": mark[0], "order": str(mark[1])},
+            url=url,
+            weight=f"{weight:g}",
+        )
 
         def done() -> None:
             if fresh:
                 marks.append(mark)
 
-        return self._write("bookmark", [(_UPSERT_BOOKMARK, values)], [effect], done, lambda: marks.remove(mark) if mark in marks else None)
+        return self._write(
+            "bookmark",
+            [(_UPSERT_BOOKMARK, values)],
+            [effect],
+            done,
+            lambda: marks.remove(mark) if mark in marks else None,
+        )
 
     def _rotate_key(self) -> Write:
         """Row security: the session has to say whose keys it means."""
         keys, id, secret = self._own.keys, self._uuid(), f"{self._random.getrandbits(256):064x}"
         old = keys[0] if len(keys) > 2 else None
         label = f"load {self._ref()}"
-        values = {"id": id, "old": old, "tenant": self._tenant, "label": label, "secret": bytes.fromhex(secret)}
+        values = {
+            "id": id,
+            "old": old,
+            "tenant": self._tenant,
+            "label": label,
+            "secret": bytes.fromhex(secret),
+        }
         statements: list[Statement] = [(_AS_TENANT, values), (_INSERT_KEY, values)]
         effects = [self._put("api_keys", {"id": id}, label=label, secret=secret, **{"from": "{10.1.0.0/16}"})]
         if old is not None:
@@ -561,7 +705,9 @@ class Mix:
             if old is not None:
                 keys.remove(old)
 
-        return self._write("rotate_key", statements, effects, done, lambda: keys.remove(old) if old in keys else None)
+        return self._write(
+            "rotate_key", statements, effects, done, lambda: keys.remove(old) if old in keys else None
+        )
 
     # -- common ---------------------------------------------------------------------------------
 

@@ -283,12 +283,12 @@ class Fences(Protocol):
             WrongState: the row carries a larger epoch.
         """
 
-    def disarm(self, tenant: TenantId, *, keep_moved: bool) -> None:
-        """Take the tenant's row away (kept if MOVED and ``keep_moved``), and the triggers with the last tenant."""
+    def disarm(self, tenant: TenantId) -> None:
+        """Take the tenant's row away, and the triggers with the last tenant."""
 
-    def blockers(self, tenant: TenantId, armed_before_s: float) -> list[str]:
-        """Sessions that forbid a flip now: transactions older than the fence's arming or than
-        ``armed_before_s`` seconds that hold the tenant's lock, and prepared transactions. One sentence each."""
+    def blockers(self, tenant: TenantId, older_than_s: float) -> list[str]:
+        """What forbids a flip now, one sentence each: transactions from before the arming, transactions of more
+        than ``older_than_s`` seconds that hold the tenant's lock, prepared ones, sets without the fence."""
 
 
 @runtime_checkable

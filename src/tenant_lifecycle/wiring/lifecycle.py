@@ -213,7 +213,7 @@ class Lifecycle:
         limit: int = 100,
     ) -> list[Operation]:
         """Operations, newest first."""
-        return self._operations.list(tenant_id=tenant, kind=kind, states=states, limit=limit)
+        return list(self._operations.list(tenant_id=tenant, kind=kind, states=states, limit=limit))
 
     def operation(self, text: str, *, kind: str | None = None) -> Operation:
         """By id, by the unambiguous beginning of one, or a tenant's active or else newest one."""
@@ -223,7 +223,7 @@ class Lifecycle:
         return self._operations.active(tenant)
 
     def steps(self, operation_id: str) -> list[StepRecord]:
-        return self._operations.steps(operation_id)
+        return list(self._operations.steps(operation_id))
 
     def steps_ahead(self, operation_id: str) -> list[StepAhead]:
         """Steps that did not begin yet, in order, as the operation's definition knows them now."""
@@ -236,10 +236,10 @@ class Lifecycle:
         return [StepAhead(s.key, s.title) for s in find(operation, outputs) if s.key not in outputs.begun]
 
     def events(self, operation_id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
-        return self._operations.events(operation_id, after=after, limit=limit)
+        return list(self._operations.events(operation_id, after=after, limit=limit))
 
     def latest_events(self, operation_id: str, limit: int) -> list[Event]:
-        return self._operations.latest_events(operation_id, limit)
+        return list(self._operations.latest_events(operation_id, limit))
 
     def signal(self, operation_id: str, kind: str, *, actor: str, reason: str = "") -> None:
         self._operations.signal(operation_id, kind, {"reason": reason} if reason else None, actor=actor)

@@ -56,7 +56,7 @@ def clean_target(ctx: StepContext) -> Outcome:
                 removed += sum(pair.target.remove(session.feed(FORWARD), ctx.check).values())
     if "arm" in begun and not any(key.startswith("flip/") for key in begun):
         for fences in session.fences(BACK):
-            fences.disarm(session.tenant, keep_moved=False)
+            fences.disarm(session.tenant)
     return Done({"removed": removed, "writer": session.pair.source})
 
 

@@ -36,7 +36,7 @@ def look(pair: Pair, tenant: TenantId) -> list[Finding]:
 
 #: Which error a refusal is, by its code; any other is a plain `PreconditionRefused`.
 _ERRORS: dict[str, type[PreconditionRefused]] = {
-    "pg.unmapped-table": UnmappedData,
+    "pg.unmapped": UnmappedData,
     "pg.target-occupied": TargetOccupied,
 }
 
@@ -47,7 +47,7 @@ def refuse(findings: list[Finding]) -> None:
     if not forbidding:
         return
     first = forbidding[0]
-    if first.code == "pg.unknown-tenant":
+    if first.code == "pg.tenant-absent":
         raise UnknownTenant(first.message, next_step=first.next_step)
     more = f" (and {len(forbidding) - 1} more)" if len(forbidding) > 1 else ""
     error = _ERRORS.get(first.code, PreconditionRefused)

@@ -99,10 +99,10 @@ def _row(conn: Connection, tenant: TenantId) -> FenceRow | None:
     )
 
 
-def fence(database: Database, tenant: TenantId, epoch: int, ttl_s: float, budget_s: float) -> None:
+def fence(database: Database, tenant: TenantId, epoch: int, ttl_s: float, budget_s: float) -> str:
     """ACTIVE at ``epoch`` -> FENCED: drain writers in flight, hold new ones for at most ``ttl_s``.
 
-    A fence that ran out counts as ACTIVE. Nobody's statement is cancelled.
+    A fence that ran out counts as ACTIVE. Nobody's statement is cancelled. Returns the fencing's ticket.
 
     Raises:
         StoreBusy: somebody holds the tenant's lock longer than the budget, or a transaction from before the
@@ -110,11 +110,11 @@ def fence(database: Database, tenant: TenantId, epoch: int, ttl_s: float, budget
         WrongState: the row is not ACTIVE at that epoch.
     """
     with database.session() as conn:
-        outcome, detail = conn.execute(
-            "SELECT outcome, detail FROM tenant_lifecycle.fence_tenant(%s, %s, %s, %s)",
+        outcome, detail, ticket = conn.execute(
+            "SELECT outcome, detail, ticket::text FROM tenant_lifecycle.fence_tenant(%s, %s, %s, %s)",
             (tenant, epoch, ttl_s, budget_s),
             prepare=True,
-        ).fetchone() or ("STATE", None)
+        ).fetchone() or ("STATE", None, None)
     if outcome == "STATE":
         raise WrongState(
             f"{database.name}: the fence of tenant {tenant} is {detail or 'not managed'}, "
@@ -127,17 +127,18 @@ def fence(database: Database, tenant: TenantId, epoch: int, ttl_s: float, budget
             store=database.name,
             next_step="it is tried again by itself; end that session if it does not end",
         )
+    return str(ticket)
 
 
-def release(database: Database, tenant: TenantId, epoch: int) -> None:
-    """FENCED at ``epoch`` -> ACTIVE, if it still is; writers go on here.
+def release(database: Database, tenant: TenantId, ticket: str | None) -> None:
+    """FENCED by that ticket (None: by any) -> ACTIVE, if it still is; writers go on here.
 
     Raises:
         StoreBusy: the fence had run out, and writers that passed it keep its row; they go on anyhow.
     """
     with database.session() as conn:
         (released,) = conn.execute(
-            "SELECT tenant_lifecycle.release_tenant(%s, %s)", (tenant, epoch), prepare=True
+            "SELECT tenant_lifecycle.release_tenant(%s, %s)", (tenant, ticket), prepare=True
         ).fetchone() or (False,)
     if not released:
         raise StoreBusy(
@@ -146,14 +147,14 @@ def release(database: Database, tenant: TenantId, epoch: int) -> None:
         )
 
 
-def commit_move(database: Database, tenant: TenantId, epoch: int, target: str) -> bool:
-    """The commit point: FENCED at ``epoch`` -> MOVED at ``epoch + 1`` while the deadline holds.
+def commit_move(database: Database, tenant: TenantId, ticket: str, target: str) -> bool:
+    """The commit point: FENCED by that ticket -> MOVED at the next epoch while the deadline holds.
 
-    True also if this very move was committed before, so a lost answer is settled by asking again.
+    If the answer is lost, `fence_row` tells whether it happened.
     """
     with database.session() as conn:
         (moved,) = conn.execute(
-            "SELECT tenant_lifecycle.commit_move(%s, %s, %s)", (tenant, epoch, target), prepare=True
+            "SELECT tenant_lifecycle.commit_move(%s, %s, %s)", (tenant, ticket, target), prepare=True
         ).fetchone() or (False,)
     return bool(moved)
 

@@ -128,10 +128,13 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- ACTIVE -> FENCED. Outcome FENCED, or STATE, OLDER, BUSY with a sentence that says which or who.
+-- The ticket names this fencing: its deadline, which no other has. A driver that slept through the end of its
+-- own fencing must not commit under the next one, whose writers it has not waited for.
 -- Waits for writers in flight, at most the budget, and never in the lock's queue for more than 20 ms at a
 -- time: whoever comes while we queue has to queue behind us.
 CREATE OR REPLACE FUNCTION tenant_lifecycle.fence_tenant(
-    p_tenant text, p_epoch bigint, p_ttl_s float8, p_budget_s float8, OUT outcome text, OUT detail text)
+    p_tenant text, p_epoch bigint, p_ttl_s float8, p_budget_s float8,
+    OUT outcome text, OUT detail text, OUT ticket timestamptz)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     key bigint := tenant_lifecycle.lock_key(p_tenant);
@@ -179,7 +182,8 @@ BEGIN
        SET state = 'FENCED', changed_at = clock_timestamp(),
            deadline = clock_timestamp() + make_interval(secs => p_ttl_s)
      WHERE f.tenant = p_tenant AND f.epoch = p_epoch
-       AND (f.state = 'ACTIVE' OR (f.state = 'FENCED' AND f.deadline <= clock_timestamp()));
+       AND (f.state = 'ACTIVE' OR (f.state = 'FENCED' AND f.deadline <= clock_timestamp()))
+    RETURNING f.deadline INTO ticket;
     IF FOUND THEN
         outcome := 'FENCED';
         RETURN;
@@ -191,7 +195,8 @@ END $$;
 
 -- FENCED -> ACTIVE. Writers that passed a fence which ran out hold its row; drain them as a fence would, for
 -- row locks have no queue and a busy tenant would keep us waiting for ever. False: not free within 1 s.
-CREATE OR REPLACE FUNCTION tenant_lifecycle.release_tenant(p_tenant text, p_epoch bigint) RETURNS boolean
+-- p_ticket NULL: whichever fencing it is.
+CREATE OR REPLACE FUNCTION tenant_lifecycle.release_tenant(p_tenant text, p_ticket timestamptz) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     give_up timestamptz := clock_timestamp() + interval '1 s';
@@ -206,7 +211,7 @@ BEGIN
             PERFORM set_config('lock_timeout', '50ms', true);
             UPDATE tenant_lifecycle.fence f
                SET state = 'ACTIVE', deadline = NULL, changed_at = clock_timestamp()
-             WHERE f.tenant = p_tenant AND f.epoch = p_epoch AND f.state = 'FENCED';
+             WHERE f.tenant = p_tenant AND f.state = 'FENCED' AND f.deadline = coalesce(p_ticket, f.deadline);
             RETURN true;
         EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
             PERFORM pg_sleep(0.005);
@@ -215,8 +220,8 @@ BEGIN
     RETURN false;
 END $$;
 
--- The commit point: FENCED -> MOVED. True also when this very move was committed before.
-CREATE OR REPLACE FUNCTION tenant_lifecycle.commit_move(p_tenant text, p_epoch bigint, p_target text)
+-- The commit point: FENCED by this ticket -> MOVED at the next epoch.
+CREATE OR REPLACE FUNCTION tenant_lifecycle.commit_move(p_tenant text, p_ticket timestamptz, p_target text)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     fence tenant_lifecycle.fence%ROWTYPE;
@@ -232,16 +237,14 @@ BEGIN
     EXCEPTION WHEN lock_not_available THEN
         RETURN false;
     END;
-    IF fence.state = 'MOVED' AND fence.epoch = p_epoch + 1 AND fence.target = p_target THEN
-        RETURN true;
-    END IF;
     -- The clock is read after the lock was granted. Read before, a writer that passed the expired fence while
     -- we waited for the row would be lost.
-    IF fence.state IS DISTINCT FROM 'FENCED' OR fence.epoch <> p_epoch OR fence.deadline <= clock_timestamp() THEN
+    IF fence.state IS DISTINCT FROM 'FENCED' OR fence.deadline IS DISTINCT FROM p_ticket
+       OR fence.deadline <= clock_timestamp() THEN
         RETURN false;
     END IF;
     UPDATE tenant_lifecycle.fence f
-       SET state = 'MOVED', epoch = p_epoch + 1, target = p_target, deadline = NULL,
+       SET state = 'MOVED', epoch = fence.epoch + 1, target = p_target, deadline = NULL,
            changed_at = clock_timestamp()
      WHERE f.tenant = p_tenant;
     RETURN true;

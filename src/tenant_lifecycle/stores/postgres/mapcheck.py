@@ -19,8 +19,8 @@ from tenant_lifecycle.model.names import TableName, TenantId
 from tenant_lifecycle.model.ownership import Direct, Hop, OwnershipMap, ResolvedMap, Root, Shared, Via
 from tenant_lifecycle.stores.postgres.connection import Connection
 from tenant_lifecycle.stores.postgres.database import Database
-from tenant_lifecycle.stores.postgres.owned import table_sql
 from tenant_lifecycle.stores.postgres.every_owner import OWNER, rows_with_owner
+from tenant_lifecycle.stores.postgres.owned import table_sql
 from tenant_lifecycle.stores.postgres.tables import Table, read_tables
 from tenant_lifecycle.stores.postgres.verdicts import fine, refuse, warn
 

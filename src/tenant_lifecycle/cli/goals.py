@@ -1,0 +1,96 @@
+"""When waiting for an operation is over, and with which exit code: pure functions of what the journal says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tenant_lifecycle import errors
+from tenant_lifecycle.cli.exit_codes import OUTCOMES, ExitCode, code_of
+from tenant_lifecycle.cli.why import current_step
+from tenant_lifecycle.model.operation import TERMINAL, Operation, State, StepRecord, StepStatus
+
+#: States in which nothing goes on before a person does something.
+STANDS = frozenset({State.PAUSED, State.ATTENTION})
+
+
+class Goal(Protocol):
+    """What a command waits for."""
+
+    def reached(self, operation: Operation, steps: Sequence[StepRecord]) -> ExitCode | None:
+        """The exit code once waiting is over; None: wait on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The operation ended, or stands until a person does something."""
+
+    #: States that were asked for, and so are a success.
+    wanted: frozenset[State] = frozenset({State.SUCCEEDED})
+
+    def reached(self, operation: Operation, steps: Sequence[StepRecord]) -> ExitCode | None:  # noqa: ARG002
+        if operation.state in self.wanted:
+            return ExitCode.OK
+        if operation.state in TERMINAL | STANDS:
+            return outcome(operation)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Flipped:
+    """A flip was done: the ``turn``-th of the operation, counted from 1."""
+
+    turn: int
+
+    def reached(self, operation: Operation, steps: Sequence[StepRecord]) -> ExitCode | None:
+        if flips_done(steps) >= self.turn:
+            return ExitCode.OK
+        if operation.state in TERMINAL | STANDS:
+            # Ended without that flip, however well: it is not what was asked for.
+            return outcome(operation) or ExitCode.FAILED
+        if waits_for_promote(steps):
+            return ExitCode.WAITS_FOR_PERSON
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """The ``turn``-th flip was done; that the operation still waits for its promote is only a moment."""
+
+    turn: int
+
+    def reached(self, operation: Operation, steps: Sequence[StepRecord]) -> ExitCode | None:
+        if waits_for_promote(steps) and operation.state not in TERMINAL | STANDS:
+            return None
+        return Flipped(self.turn).reached(operation, steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """It stands as asked, or ended before it came to a safe point."""
+
+    def reached(self, operation: Operation, steps: Sequence[StepRecord]) -> ExitCode | None:  # noqa: ARG002
+        if operation.state is State.PAUSED:
+            return ExitCode.OK
+        return outcome(operation) if operation.state in TERMINAL | STANDS else None
+
+
+def flips_done(steps: Sequence[StepRecord]) -> int:
+    """How many flips of the operation are done."""
+    return sum(1 for step in steps if step.key.startswith("flip/") and step.status is StepStatus.DONE)
+
+
+def waits_for_promote(steps: Sequence[StepRecord]) -> bool:
+    """Whether the operation stays where it is until a person says promote."""
+    step = current_step(steps)
+    return step is not None and step.key.startswith("promote/")
+
+
+def outcome(operation: Operation) -> ExitCode:
+    """The exit code of an operation as it is; a failed one has that of its cause."""
+    if operation.state is State.FAILED and operation.error is not None:
+        kind = getattr(errors, operation.error.kind, None)
+        if isinstance(kind, type) and issubclass(kind, errors.LifecycleError):
+            return code_of(kind)
+    return OUTCOMES[operation.state]

@@ -1,0 +1,17 @@
+"""What an application has to be told when nobody can know whether its transaction happened."""
+
+from __future__ import annotations
+
+from tenant_lifecycle.errors import LifecycleError
+
+
+class UnknownOutcome(LifecycleError):
+    """The connection was lost during COMMIT: the transaction is committed, or it is not, and as a whole."""
+
+    def __init__(self, tenant: str, environment: str) -> None:
+        super().__init__(
+            f"the connection to {environment} was lost during the COMMIT of a transaction of tenant {tenant}",
+            next_step="look whether the transaction's effect is there before repeating it",
+        )
+        self.tenant = tenant
+        self.environment = environment

@@ -1,0 +1,263 @@
+"""The file ``lifecycle.yaml``: environments and their stores, tiers, policies, and where our own state lives.
+
+Every mistake is a `ConfigError` that names file, line and the nearest valid key. Paths in the file are
+relative to the file. Secrets come in as ``${VARIABLE}`` and never show in a ``repr``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tenant_lifecycle.errors import ConfigError
+from tenant_lifecycle.model.durations import parse_duration
+from tenant_lifecycle.model.flip import FlipBudget
+from tenant_lifecycle.model.plan import Cutover
+from tenant_lifecycle.model.policy import MigrationPolicy, ProvisionHook
+from tenant_lifecycle.yaml_file import Node
+from tenant_lifecycle.yaml_file import load as load_yaml
+from tenant_lifecycle.yaml_file import parse as parse_yaml
+
+#: The file's name where none is given, and the variable that gives another.
+DEFAULT_NAME, VARIABLE = "lifecycle.yaml", "TENANT_LIFECYCLE_CONFIG"
+
+#: Settings of the kinds of stores this distribution brings: which may stand there, and which must. Kinds of
+#: other packages take any setting here and check it themselves.
+_SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
+    "postgres": (frozenset({"dsn"}), ("dsn",)),
+}
+_MOST_WORKERS = 16
+
+T = TypeVar("T")
+
+
+class Strategy(StrEnum):
+    """How a tier's tenants are moved; this version moves every tenant with no downtime."""
+
+    ZERO_DOWNTIME = "zero_downtime"
+    MAINTENANCE_WINDOW = "maintenance_window"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """One store of one environment."""
+
+    #: The name both environments use for it: ``postgres``.
+    name: str
+    kind: str
+    settings: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TierConfig:
+    """A service tier: how its tenants are moved."""
+
+    name: str
+    strategy: Strategy
+    #: The policies with what the tier changes.
+    policy: MigrationPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything ``lifecycle.yaml`` says."""
+
+    #: The file itself.
+    file: Path
+    #: The control database: the path of an SQLite file, or an address as text.
+    control_database: Path | str = field(repr=False)
+    #: Folder for spools and logs of this host.
+    state_folder: Path
+    ownership_file: Path
+    #: By environment, then by the store's name.
+    environments: Mapping[str, Mapping[str, StoreConfig]]
+    tiers: Mapping[str, TierConfig]
+    policy: MigrationPolicy
+
+    def policy_for(self, tier: str) -> MigrationPolicy:
+        """The policy of a tier; of an unknown tier or none, the general one."""
+        return self.tiers[tier].policy if tier in self.tiers else self.policy
+
+
+def load(path: Path, *, environ: Mapping[str, str] | None = None) -> Config:
+    """Read the file; variables come from ``environ``, by default the process's.
+
+    Raises:
+        ConfigError: with file and line.
+    """
+    return _read(load_yaml(path, environ=environ), path)
+
+
+def loads(text: str, path: Path, *, environ: Mapping[str, str] | None = None) -> Config:
+    """Like `load`, from text; ``path`` is where it would stand."""
+    return _read(parse_yaml(text, str(path), environ=environ), path)
+
+
+def find(given: Path | None, environ: Mapping[str, str]) -> Path:
+    """The file to use: the one given, else the variable's, else ``lifecycle.yaml`` in this folder.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    path = given or Path(environ.get(VARIABLE) or DEFAULT_NAME)
+    if not path.is_file():
+        raise ConfigError(
+            f"{path}: there is no such file",
+            next_step=f"tenantctl init writes one; or name yours with --config or {VARIABLE}",
+        )
+    return path
+
+
+def _read(top: Node, path: Path) -> Config:
+    sections = top.mapping(
+        {"version", "control", "state_folder", "ownership", "environments", "tiers", "policies"},
+        required=("version", "environments"),
+    )
+    if sections["version"].integer() != 1:
+        raise sections["version"].error("this version of the format is not known; known is 1")
+    folder = path.absolute().parent
+    own = folder / ".tenant-lifecycle"
+    policy = _policy(sections.get("policies"), MigrationPolicy(), folder)
+    return Config(
+        file=path,
+        control_database=_control(sections.get("control"), own / "control.db", folder),
+        state_folder=_path(sections.get("state_folder"), own / "state", folder),
+        ownership_file=_path(sections.get("ownership"), folder / "ownership.yaml", folder),
+        environments=_environments(sections["environments"]),
+        tiers=_tiers(sections.get("tiers"), policy, folder),
+        policy=policy,
+    )
+
+
+def _path(node: Node | None, default: Path, folder: Path) -> Path:
+    return default if node is None else folder / node.text()
+
+
+def _control(node: Node | None, default: Path, folder: Path) -> Path | str:
+    if node is None:
+        return default
+    database = node.mapping({"database"}).get("database")
+    if database is None:
+        return default
+    text = database.text()
+    is_address = "://" in text or ("=" in text and "/" not in text.partition("=")[0])
+    return text if is_address else folder / text
+
+
+def _environments(node: Node) -> dict[str, dict[str, StoreConfig]]:
+    environments: dict[str, dict[str, StoreConfig]] = {}
+    for name, place in node.mapping().items():
+        stores = place.mapping({"stores"}, required=("stores",))["stores"]
+        environments[name] = {key: _store(key, value) for key, value in stores.mapping().items()}
+        if not environments[name]:
+            raise stores.error(f"environment {name!r} has no store")
+    if not environments:
+        raise node.error("at least one environment is needed")
+    return environments
+
+
+def _store(name: str, node: Node) -> StoreConfig:
+    kind = node.mapping(required=("kind",))["kind"].text()
+    if kind in _SETTINGS:
+        allowed, required = _SETTINGS[kind]
+        fields = node.mapping(allowed | {"kind"}, required=required)
+    else:
+        fields = node.mapping()
+    settings = {key: value.text() for key, value in fields.items() if key != "kind"}
+    return StoreConfig(name, kind, settings)
+
+
+def _tiers(node: Node | None, policy: MigrationPolicy, folder: Path) -> dict[str, TierConfig]:
+    tiers: dict[str, TierConfig] = {}
+    for name, place in (node.mapping() if node is not None else {}).items():
+        fields = place.mapping({"strategy", *_POLICY_KEYS})
+        strategy = fields.pop("strategy", None)
+        tiers[name] = TierConfig(
+            name,
+            Strategy(strategy.choice([s.value for s in Strategy])) if strategy else Strategy.ZERO_DOWNTIME,
+            _with(fields, policy, folder),
+        )
+    return tiers
+
+
+#: Keys of ``policies``; a tier may change any of them.
+_POLICY_KEYS = frozenset(
+    {"cutover", "settle", "workers", "verification_max_age", "max_repairs", "flip", "provision"}
+)
+
+
+def _policy(node: Node | None, base: MigrationPolicy, folder: Path) -> MigrationPolicy:
+    return base if node is None else _with(node.mapping(_POLICY_KEYS), base, folder)
+
+
+def _with(fields: Mapping[str, Node], base: MigrationPolicy, folder: Path) -> MigrationPolicy:
+    """``base`` with what the keys change."""
+
+    def get(key: str, read: Callable[[Node], T], default: T) -> T:
+        return read(fields[key]) if key in fields else default
+
+    return replace(
+        base,
+        cutover=get("cutover", lambda node: Cutover(node.choice([c.value for c in Cutover])), base.cutover),
+        settle_s=get("settle", _seconds, base.settle_s),
+        workers=get("workers", lambda node: node.integer(minimum=1, maximum=_MOST_WORKERS), base.workers),
+        verification_max_age_s=get("verification_max_age", _positive, base.verification_max_age_s),
+        max_repairs=get("max_repairs", lambda node: node.integer(minimum=0), base.max_repairs),
+        flip=get("flip", lambda node: _flip(node, base.flip), base.flip),
+        provision=get("provision", lambda node: _hook(node, folder), base.provision),
+    )
+
+
+def _flip(node: Node, base: FlipBudget) -> FlipBudget:
+    durations = {
+        "fence_ttl": "fence_ttl_s",
+        "lock_budget": "lock_s",
+        "marker_budget": "marker_s",
+        "lag": "lag_s",
+    }
+    counts = {"dirty_items": 0, "attempts": 1, "counter_margin": 0}
+    fields = node.mapping({*durations, *counts})
+    limits: dict[str, Any] = {
+        field: _positive(fields[key]) for key, field in durations.items() if key in fields
+    }
+    limits |= {key: fields[key].integer(minimum=least) for key, least in counts.items() if key in fields}
+    budget = replace(base, **limits)
+    if budget.lock_s + budget.marker_s >= budget.fence_ttl_s:
+        raise node.error(
+            "fence_ttl must be longer than lock_budget and marker_budget together, "
+            "or the fence ends before a flip can"
+        )
+    return budget
+
+
+def _hook(node: Node, folder: Path) -> ProvisionHook:
+    fields = node.mapping({"command", "terraform", "timeout"})
+    command = tuple(item.text() for item in fields["command"].list()) if "command" in fields else ()
+    if "command" in fields and not command:
+        raise fields["command"].error("a command and its arguments are needed")
+    return ProvisionHook(
+        command=command,
+        terraform=str(folder / fields["terraform"].text()) if "terraform" in fields else "",
+        timeout_s=_positive(fields["timeout"]) if "timeout" in fields else ProvisionHook().timeout_s,
+    )
+
+
+def _seconds(node: Node) -> float:
+    try:
+        seconds = parse_duration(node.text())
+    except ValueError as exc:
+        raise node.error(str(exc)) from exc
+    if not math.isfinite(seconds):
+        raise node.error("the duration is too long")
+    return seconds
+
+
+def _positive(node: Node) -> float:
+    seconds = _seconds(node)
+    if seconds <= 0:
+        raise node.error("the duration must be longer than nothing")
+    return seconds

@@ -1,0 +1,188 @@
+"""PostgreSQL as a store: joins the stories of this folder into the contracts of `stores.base`, and adds nothing.
+
+Each ability is told in a module of its own; a method here is one call into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tenant_lifecycle.errors import ConfigError
+from tenant_lifecycle.model.findings import Finding
+from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.model.ownership import OwnershipMap
+from tenant_lifecycle.stores.base import (
+    Check,
+    Compared,
+    Copied,
+    Difference,
+    Feed,
+    FenceRow,
+    FenceState,
+    Follower,
+    Keys,
+    Part,
+    SetSize,
+    Store,
+)
+from tenant_lifecycle.stores.postgres import (
+    copy,
+    counters,
+    digests,
+    fence,
+    inventory,
+    keycheck,
+    preflight,
+    probe,
+    remove,
+    repair,
+    schema,
+    split,
+)
+from tenant_lifecycle.stores.postgres.database import Database
+from tenant_lifecycle.stores.postgres.feed import follower, slots
+
+
+class PostgresStore:
+    """One database of one environment. Implements every ability; safe to use from several threads."""
+
+    kind = "postgres"
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.name = database.name
+        self.environment = database.environment
+        self._counters: dict[tuple[str, TenantId], counters.Counters] = {}
+
+    @classmethod
+    def from_config(
+        cls, *, name: str, environment: str, settings: Mapping[str, str], ownership: OwnershipMap
+    ) -> PostgresStore:
+        """What the entry point names. ``settings`` has ``dsn``.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if not settings.get("dsn"):
+            raise ConfigError(
+                f"store {environment}/{name} has no dsn", next_step="give it one in lifecycle.yaml"
+            )
+        return cls(Database(f"{environment}/{name}", environment, settings["dsn"], ownership))
+
+    # -- Store
+
+    def probe(self) -> list[Finding]:
+        return probe.probe(self.database)
+
+    def tenants(self) -> list[TenantId]:
+        return inventory.tenants(self.database)
+
+    def holds(self, tenant: TenantId) -> bool:
+        return inventory.holds(self.database, tenant)
+
+    def inventory(self, tenant: TenantId, *, exact: bool = False) -> list[SetSize]:
+        return inventory.inventory(self.database, tenant, exact=exact)
+
+    def close(self) -> None:
+        self.database.close()
+
+    # -- Schemas
+
+    def preflight(self, target: Store, tenant: TenantId) -> list[Finding]:
+        there = _database(target)
+        return preflight.preflight(self.database, there, tenant) + schema.compare(
+            self.database, there, tenant
+        )
+
+    def create_missing(self, target: Store, tenant: TenantId) -> list[str]:
+        return schema.create_missing(self.database, _database(target), tenant)
+
+    def shape(self, tenant: TenantId) -> str:
+        return schema.shape(self.database, tenant)
+
+    def check_references(self, tenant: TenantId) -> list[Finding]:
+        return schema.validate_references(self.database, tenant)
+
+    def carry_counters(self, target: Store, tenant: TenantId, margin: int) -> int:
+        key = (target.name, tenant)
+        if key not in self._counters:
+            self._counters[key] = counters.Counters(self.database, _database(target), tenant)
+        return self._counters[key].carry(margin)
+
+    # -- Copies
+
+    def split(self, target: Store, feed: Feed) -> list[Part]:
+        return split.split(self.database, _database(target), feed)
+
+    def copy_part(self, target: Store, feed: Feed, part: Part, check: Check) -> Copied:
+        return copy.copy_part(self.database, _database(target), feed, part, check)
+
+    # -- Follows
+
+    def create_feed(self, target: Store, feed: Feed) -> None:
+        slots.create_feed(self.database, _database(target), feed)
+
+    def drop_feed(self, feed: Feed) -> None:
+        slots.drop_feed(self.database, feed)
+
+    def feed_exists(self, feed: Feed) -> bool:
+        return slots.feed_exists(self.database, feed)
+
+    def follow(self, target: Store, feed: Feed, spool: Path) -> Follower:
+        return follower.follow(self.database, _database(target), feed, spool)
+
+    def prove_feed(self, feed: Feed, follower_: Follower, timeout_s: float) -> bool:
+        return follower.prove_feed(self.database, feed, follower_, timeout_s)
+
+    # -- Digests
+
+    def sets(self, tenant: TenantId) -> list[str]:
+        return digests.sets(self.database, tenant)
+
+    def compare(self, target: Store, tenant: TenantId, set_name: str, check: Check) -> Compared:
+        return digests.compare(self.database, _database(target), tenant, set_name, check)
+
+    def compare_keys(self, target: Store, tenant: TenantId, keys: Keys) -> list[Difference]:
+        return keycheck.compare_keys(self.database, _database(target), tenant, keys)
+
+    def repair(self, target: Store, feed: Feed, keys: Keys) -> int:
+        return repair.repair(self.database, _database(target), feed, keys)
+
+    # -- Fences
+
+    def arm(self, tenant: TenantId, state: FenceState, epoch: int, target: str | None) -> FenceRow:
+        return fence.arm(self.database, tenant, state, epoch, target)
+
+    def fence_row(self, tenant: TenantId) -> FenceRow | None:
+        return fence.fence_row(self.database, tenant)
+
+    def fence(self, tenant: TenantId, epoch: int, ttl_s: float, budget_s: float) -> str:
+        return fence.fence(self.database, tenant, epoch, ttl_s, budget_s)
+
+    def release(self, tenant: TenantId, ticket: str | None) -> None:
+        fence.release(self.database, tenant, ticket)
+
+    def commit_move(self, tenant: TenantId, ticket: str, target: str) -> bool:
+        return fence.commit_move(self.database, tenant, ticket, target)
+
+    def activate(self, tenant: TenantId, epoch: int) -> None:
+        fence.activate(self.database, tenant, epoch)
+
+    def disarm(self, tenant: TenantId) -> None:
+        fence.disarm(self.database, tenant, keep_moved=False)
+
+    def blockers(self, tenant: TenantId, older_than_s: float) -> list[str]:
+        return fence.blockers(self.database, tenant, older_than_s)
+
+    # -- Removes
+
+    def remove(self, feed: Feed, check: Check) -> Mapping[str, int]:
+        return remove.remove(self.database, feed, check)
+
+
+def _database(store: Store) -> Database:
+    """The other side of a pair; pairing by kind makes sure that it is one of ours."""
+    if not isinstance(store, PostgresStore):
+        raise TypeError(f"{store.name} is not a PostgreSQL store")
+    return store.database
