@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sample_fixtures import sample_template, sandbox_pair
 
+from sample_fixtures import sample_template, sandbox_pair
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.migrations import upgrade
 from tenant_lifecycle.sandbox.postgres import PostgresServer, installed

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import psycopg
 
-from tenant_lifecycle.model.names import TableName
+from tenant_lifecycle.model.names import TableName, TenantId
 from tenant_lifecycle.model.ownership import Direct, Global, Hop, OwnershipMap, Root, Shared, Via
+from tenant_lifecycle.stores.postgres import fence
 from tenant_lifecycle.stores.postgres.database import Database
 
 T = TableName.parse
@@ -85,3 +86,9 @@ def fill(conn: psycopg.Connection, tenant: str, number: int, docs: int) -> None:
         "INSERT INTO notes SELECT %(t)s, 'same' FROM generate_series(1, 5) i",
     ):
         conn.execute(statement, values)
+
+
+def move(database: Database, tenant: str, epoch: int, target: str) -> None:
+    """Fence the tenant here at ``epoch`` and hand it over."""
+    ticket = fence.fence(database, TenantId(tenant), epoch, 2.0, 1.0)
+    assert fence.commit_move(database, TenantId(tenant), ticket, target)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
-from fence_sample import HOSTILE, MAP, SCHEMA, T, sample
+from fence_sample import HOSTILE, MAP, SCHEMA, T, move, sample
 
 from tenant_lifecycle.errors import StoreRejected, WrongState
 from tenant_lifecycle.model.names import TenantId
@@ -63,8 +63,7 @@ def moved(pg_servers) -> Database:
         conn.execute("CREATE DATABASE fence_rules TEMPLATE template0")
     database = sample(server.dsn("fence_rules"))
     fence.arm(database, A, FenceState.ACTIVE, 1, None)
-    fence.fence(database, A, 1, 2.0, 1.0)
-    assert fence.commit_move(database, A, 1, "green")
+    move(database, A, 1, "green")
     yield database
     database.close()
 
@@ -129,11 +128,10 @@ def test_the_fence_works_on_every_version(new_database: Callable[..., str], majo
     assert fence.fence_row(database, A) is None
     fence.arm(database, A, FenceState.ACTIVE, 1, None)
     with psycopg.connect(database.dsn, autocommit=True) as conn:
-        for name, statement in WRITES.items():
+        for statement in WRITES.values():
             with conn.transaction(force_rollback=True):
                 conn.execute(statement)
-        fence.fence(database, A, 1, 2.0, 1.0)
-        assert fence.commit_move(database, A, 1, "green")
+        move(database, A, 1, "green")
         refused = 0
         for name, statement in WRITES.items():
             with pytest.raises(psycopg.Error) as caught:
@@ -149,8 +147,7 @@ def test_any_string_may_be_a_tenant(new_database: Callable[..., str], tenant: st
     database = sample(new_database(18), (tenant, "b"))
     known = TenantId(tenant)
     fence.arm(database, known, FenceState.ACTIVE, 1, None)
-    fence.fence(database, known, 1, 2.0, 1.0)
-    assert fence.commit_move(database, known, 1, "green")
+    move(database, known, 1, "green")
     with psycopg.connect(database.dsn, autocommit=True) as conn:
         conn.execute("INSERT INTO docs (tenant_id) VALUES ('b')")
         conn.execute("UPDATE docs SET title = 'x' WHERE tenant_id = 'b'")
@@ -234,8 +231,7 @@ def test_a_role_without_any_right_on_us_writes_and_is_refused_in_time(new_databa
         app.execute("SET app.tenant = 'a'")
         app.execute(WRITES["insert"])
         app.execute(WRITES["two hops away"])
-        fence.fence(database, A, 1, 2.0, 1.0)
-        assert fence.commit_move(database, A, 1, "green")
+        move(database, A, 1, "green")
         for statement in (
             "INSERT INTO docs (tenant_id) VALUES ('a')",
             "INSERT INTO messages VALUES (1, 98, 'x')",
@@ -311,21 +307,22 @@ def test_states_follow_the_protocol_and_nothing_else(new_database) -> None:
         fence.fence(blue, B, 1, 2.0, 0.1)
     with pytest.raises(WrongState, match="STANDBY"):
         fence.fence(green, A, 0, 2.0, 0.1)
-    assert not fence.commit_move(blue, A, 1, "green")
-    assert not fence.commit_move(blue, B, 1, "green")
-    fence.fence(blue, A, 1, 2.0, 0.1)
+    stale = "2020-01-01 00:00:00+00"
+    assert not fence.commit_move(blue, A, stale, "green")
+    assert not fence.commit_move(blue, B, stale, "green")
+    ticket = fence.fence(blue, A, 1, 2.0, 0.1)
     row = fence.fence_row(blue, A)
     assert row is not None and row.state is FenceState.FENCED and 1.0 < (row.remaining_s or 0) <= 2.0
     with pytest.raises(WrongState, match="FENCED"):
         fence.fence(blue, A, 1, 2.0, 0.1)
     with pytest.raises(WrongState, match="FENCED"):
         fence.activate(blue, A, 2)
-    fence.release(blue, A, 2)  # another epoch: nothing
-    assert not fence.commit_move(blue, A, 0, "green")
-    assert fence.commit_move(blue, A, 1, "green")
-    assert fence.commit_move(blue, A, 1, "green")  # the answer was lost
-    assert not fence.commit_move(blue, A, 1, "elsewhere")
-    fence.release(blue, A, 1)
+    fence.release(blue, A, stale)  # another fencing's: nothing
+    assert not fence.commit_move(blue, A, stale, "green")
+    assert fence.commit_move(blue, A, ticket, "green")
+    assert not fence.commit_move(blue, A, ticket, "green")  # a ticket is good for one move
+    fence.release(blue, A, ticket)
+    fence.release(blue, A, None)
     assert fence.fence_row(blue, A).state is FenceState.MOVED
     fence.activate(green, A, 2)
     fence.activate(green, A, 2)
@@ -336,8 +333,7 @@ def test_states_follow_the_protocol_and_nothing_else(new_database) -> None:
     with pytest.raises(WrongState, match="not managed"):
         fence.activate(green, B, 3)
     # And back.
-    fence.fence(green, A, 2, 2.0, 0.1)
-    assert fence.commit_move(green, A, 2, "blue")
+    move(green, A, 2, "blue")
     fence.activate(blue, A, 3)
     assert fence.fence_row(blue, A).epoch == 3 and fence.fence_row(green, A).epoch == 3
     for one in (blue, green):
@@ -349,8 +345,7 @@ def test_disarming_the_last_tenant_leaves_nothing_behind(new_database) -> None:
     fence.disarm(database, A, keep_moved=False)  # never armed
     for tenant in (A, B):
         fence.arm(database, tenant, FenceState.ACTIVE, 1, None)
-    fence.fence(database, A, 1, 2.0, 1.0)
-    fence.commit_move(database, A, 1, "green")
+    move(database, A, 1, "green")
     fence.disarm(database, A, keep_moved=True)
     assert fence.fence_row(database, A).state is FenceState.MOVED
     fence.disarm(database, B, keep_moved=True)

@@ -1,7 +1,5 @@
-"""``python -m tenant_lifecycle.cli`` is tenantctl, where no script is installed."""
-
-import sys
+"""``python -m tenant_lifecycle.cli``: the same as ``tenantctl``."""
 
 from tenant_lifecycle.cli.program import main
 
-sys.exit(main())
+raise SystemExit(main())

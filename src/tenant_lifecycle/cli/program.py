@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from tenant_lifecycle import logs
 from tenant_lifecycle.cli import starting, worker
+from tenant_lifecycle.cli.demo import demo
 from tenant_lifecycle.cli.errors import report, report_unexpected, report_usage
 from tenant_lifecycle.cli.exit_codes import ExitCode
 from tenant_lifecycle.cli.invocation import Invocation, Opener
@@ -42,7 +43,7 @@ app.add_typer(tenant_app, name="tenant")
 app.add_typer(worker.worker_app, name="worker")
 app.add_typer(starting.config_app, name="config")
 app.command()(starting.version)
-# Command groups of other modules are added here:
+app.command()(demo)
 
 
 @app.callback()
