@@ -31,6 +31,11 @@ SESSION = {
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
+def session_options() -> str:
+    """`SESSION` as libpq's ``options``."""
+    return " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in SESSION.items())
+
+
 def connect(dsn: str, store: str, *, autocommit: bool = True, application: str = "") -> Connection:
     """Open a session with our settings.
 
@@ -40,12 +45,11 @@ def connect(dsn: str, store: str, *, autocommit: bool = True, application: str =
         StoreUnavailable: no answer, or the server is starting or stopping.
         StoreRejected: the password, the database or the role was refused.
     """
-    options = " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in SESSION.items())
     with translating(store):
         conn = psycopg.connect(
             dsn,
             autocommit=autocommit,
-            options=options,
+            options=session_options(),
             connect_timeout=5,
             keepalives_idle=5,
             keepalives_interval=2,

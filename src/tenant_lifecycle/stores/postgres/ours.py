@@ -49,8 +49,10 @@ def register_lane(conn: Connection, writer: Writer, lane: str) -> None:
 
 
 @contextmanager
-def writing(conn: Connection, writer: Writer, lane: str) -> Iterator[None]:
+def writing(conn: Connection, writer: Writer, lane: str, position: str | None = None) -> Iterator[None]:
     """A transaction of ours on an autocommit connection; ``conn`` must have run `register_lane` once.
+
+    ``position`` (an LSN of the source) is stored with it: when this commits, everything before it is applied.
 
     Raises:
         Fenced: a newer driver was here; nothing is written.
@@ -59,8 +61,8 @@ def writing(conn: Connection, writer: Writer, lane: str) -> Iterator[None]:
         conn.execute("SET LOCAL session_replication_role = replica")
         cursor = conn.execute(
             "UPDATE tenant_lifecycle.applied SET writes = writes + 1, token = %(token)s, "
-            "applied_at = clock_timestamp() WHERE feed = %(feed)s AND lane = %(lane)s AND token <= %(token)s",
-            {"feed": writer.feed, "lane": lane, "token": writer.token},
+            "position = coalesce(%(position)s::pg_lsn, position), applied_at = clock_timestamp() WHERE feed = %(feed)s AND lane = %(lane)s AND token <= %(token)s",
+            {"feed": writer.feed, "lane": lane, "token": writer.token, "position": position},
         )
         _refuse_if_fenced(cursor.rowcount, writer)
         yield

@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS tenant_lifecycle.applied (
     tenant      text NOT NULL,
     token       bigint NOT NULL,
     writes      bigint NOT NULL DEFAULT 0,
-    -- Commit LSN (in the source's WAL) of the last transaction applied; NULL before the first.
+    -- Position (in the source's WAL) behind the commit of the last transaction applied; NULL before the first.
     position    pg_lsn,
     applied_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (feed, lane)
@@ -65,6 +65,18 @@ CREATE TABLE IF NOT EXISTS tenant_lifecycle.pending_key (
     table_name  text NOT NULL,
     key         bytea NOT NULL,
     PRIMARY KEY (feed, schema_name, table_name, key)
+);
+
+-- Parents (digests of their keys) that a feed knows to have been the tenant's and to be gone: children that are
+-- deleted after their parent are recognised by it.
+CREATE TABLE IF NOT EXISTS tenant_lifecycle.departed (
+    feed         text NOT NULL,
+    schema_name  text NOT NULL,
+    table_name   text NOT NULL,
+    -- The parent's columns by which children refer to it, comma-separated.
+    column_names text NOT NULL,
+    key          bytea NOT NULL,
+    PRIMARY KEY (feed, schema_name, table_name, column_names, key)
 );
 
 -- Receipts: what a step did in this database, written in the transaction that did it.

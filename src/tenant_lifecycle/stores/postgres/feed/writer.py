@@ -1,0 +1,312 @@
+"""Writes a batch into the target: staged by COPY, then one set-based statement per table and kind of change."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from psycopg import errors as pg
+
+from tenant_lifecycle.model.names import TableName
+from tenant_lifecycle.model.ownership import ResolvedMap
+from tenant_lifecycle.stores.postgres.connection import Connection
+from tenant_lifecycle.stores.postgres.feed.binary_copy import copy_in
+from tenant_lifecycle.stores.postgres.feed.collapse import Batch
+from tenant_lifecycle.stores.postgres.feed.layout import Layout
+from tenant_lifecycle.stores.postgres.feed.owner import Owner
+from tenant_lifecycle.stores.postgres.feed.pgoutput import NULL, split_row
+from tenant_lifecycle.stores.postgres.feed.record import DROP, PART, PUT, Change
+from tenant_lifecycle.stores.postgres.feed.statements import Composer, KeyedSql, KeylessSql
+from tenant_lifecycle.stores.postgres.tables import Table
+
+#: What a set's keys are when nobody knows them: everything in it may have changed.
+EVERYTHING = b""
+_CLASH = (pg.UniqueViolation, pg.ExclusionViolation)
+
+
+@dataclass(slots=True)
+class Written:
+    """What a batch did, by the number of the table."""
+
+    #: Keys (as `Table.key`) of rows that were inserted, updated or deleted.
+    touched: dict[int, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    #: Keys (as `Layout.key`) of rows that have to be read again from the source.
+    pending: dict[int, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+
+
+@dataclass(slots=True)
+class _Counts:
+    """How many rows of each kind of one table are staged."""
+
+    drops: int = 0
+    known: int = 0
+    puts: int = 0
+    #: Number of staged partial rows by the set of sent columns, and the kind each set was given.
+    parts: dict[int, int] = field(default_factory=dict)
+    kinds: dict[int, int] = field(default_factory=dict)
+
+
+class TableWriter:
+    """Writes one table's share of batches in one session."""
+
+    def __init__(self, conn: Connection, layout: Layout, target: Table, composer: Composer) -> None:
+        self._conn = conn
+        self._layout = layout
+        self._composer = composer
+        self._stage = composer.stage()
+        self._sql: KeyedSql | KeylessSql = composer.keyed() if layout.key else composer.keyless()
+        self._updates: dict[tuple[int, int], tuple[bytes, bytes]] = {}
+        self._staged = False
+        self._dirty = False
+        #: A statement may run into another unique index than the key's.
+        self._can_clash = target.other_unique_indexes > 0
+        self._shared = composer.shared
+        self._prefix = (len(layout.columns) + 1).to_bytes(2, "big") + b"\x00\x00\x00\x04"
+        self._same_key = layout.key == layout.table.key
+        self._key_at = layout.places(layout.table.key)
+        self._key_count = len(layout.table.key).to_bytes(2, "big")
+        self._counts = _Counts()
+        self._deleted = 0
+
+    @property
+    def keyed(self) -> KeyedSql:
+        assert isinstance(self._sql, KeyedSql)
+        return self._sql
+
+    # -- staging
+
+    def _kind(self, kind: int) -> bytes:
+        return self._prefix + kind.to_bytes(4, "big", signed=True)
+
+    def _copy(self, rows: Iterable[bytes]) -> None:
+        if not self._staged:
+            self._conn.execute(self._stage.create)
+            self._staged = True
+        elif self._dirty:
+            self._conn.execute(self._stage.clear)
+        self._dirty = True
+        copy_in(self._conn, self._stage.copy, rows)
+
+    def transaction_began(self) -> None:
+        """The stage is empty: it is emptied at every commit."""
+        self._dirty = False
+
+    def stage(self, states: Mapping[bytes, Change], written: Written) -> None:
+        """Bring the rows of a batch into the temporary table."""
+        counts = self._counts = _Counts()
+        self._deleted = 0
+        put, drop, known = self._kind(0), self._kind(-1), self._kind(-2)
+        rows: list[bytes] = []
+        add = rows.append
+        for kind, _, key, row, mask in states.values():
+            if kind == PUT:
+                counts.puts += 1
+                add(put + row)
+            elif kind == DROP:
+                counts.drops += 1
+                counts.known += mask
+                add((known if mask else drop) + row)
+            elif kind == PART:
+                number = counts.kinds.setdefault(mask, len(counts.kinds) + 1)
+                counts.parts[mask] = counts.parts.get(mask, 0) + 1
+                add(self._kind(number) + row)
+            else:
+                written.pending[self._layout.number].add(key)
+        if rows:
+            self._copy(rows)
+
+    # -- deleting
+
+    def note_departed(self) -> None:
+        """Remember parents that are known to have been the tenant's."""
+        if self._counts.known and self.keyed.note_departed is not None:
+            self._conn.execute(self.keyed.note_departed, prepare=True)
+
+    def delete(self, written: Written) -> None:
+        """Delete what is the tenant's; may be called again when parents came that were missing."""
+        if self._deleted < self._counts.drops:
+            self._delete(self.keyed.delete, written)
+        if self._deleted < self._counts.drops and self.keyed.delete_departed is not None:
+            self._delete(self.keyed.delete_departed, written)
+
+    @property
+    def left_to_delete(self) -> bool:
+        return self._deleted < self._counts.drops
+
+    def _delete(self, statement: bytes, written: Written) -> None:
+        keys = self._keys(statement)
+        self._deleted += len(keys)
+        if keys:
+            written.touched[self._layout.number].update(keys)
+
+    def _keys(self, statement: bytes) -> list[bytes]:
+        """Run a statement that returns key columns; return keys."""
+        cursor = self._conn.execute(statement, prepare=True, binary=True)
+        result = cursor.pgresult
+        if result is None or not result.ntuples:
+            return []
+        columns = range(result.nfields)
+        count = result.nfields.to_bytes(2, "big")
+        value = result.get_value
+        return [count + b"".join([_field(value(i, j)) for j in columns]) for i in range(result.ntuples)]
+
+    # -- inserting and updating
+
+    def upsert(self, states: Mapping[bytes, Change], written: Written) -> None:
+        """Insert or update whole rows, then update partial ones; what cannot be written becomes pending."""
+        if self._counts.puts:
+            if self._shared:
+                self._upsert_shared(written)
+            elif self._attempt(self.keyed.upsert) < self._counts.puts:
+                self._rewrite(written)
+        for mask, count in self._counts.parts.items():
+            self._update(mask, count, states, written)
+        if self._counts.puts or self._counts.parts:
+            self._touch(states, written)
+
+    def _attempt(self, statement: bytes) -> int:
+        """Rows affected; -1 if another unique index was in the way (nothing was done then)."""
+        if not self._can_clash:
+            return self._conn.execute(statement, prepare=True).rowcount
+        try:
+            with self._conn.transaction():
+                return self._conn.execute(statement, prepare=True).rowcount
+        except _CLASH:
+            return -1
+
+    def _rewrite(self, written: Written) -> None:
+        """The fall-back: take the rows away and insert what nothing forbids; the rest is pending."""
+        self._keys(self.keyed.delete_rewritten)
+        self._insert_absent()
+        written.pending[self._layout.number].update(self._keys(self.keyed.left_over))
+
+    def _insert_absent(self) -> None:
+        try:
+            with self._conn.transaction():
+                self._conn.execute(self.keyed.insert_absent)
+        except pg.ObjectNotInPrerequisiteState:  # a deferrable constraint cannot be asked about conflicts
+            self._attempt(self.keyed.insert_absent_key)
+
+    def _upsert_shared(self, written: Written) -> None:
+        """People: inserted if absent, updated only if they are nobody else's."""
+        self._insert_absent()
+        if self._attempt(self.keyed.update_exclusive) < 0:
+            written.pending[self._layout.number].update(self._keys(self._composer.staged_keys(0)))
+        else:
+            written.pending[self._layout.number].update(self._keys(self._composer.absent_keys(0)))
+
+    def _update(self, mask: int, count: int, states: Mapping[bytes, Change], written: Written) -> None:
+        kind = self._counts.kinds[mask]
+        if (mask, kind) not in self._updates:
+            names = [c.name for i, c in enumerate(self._layout.columns) if mask >> i & 1]
+            self._updates[mask, kind] = (
+                self._composer.update(names, kind),
+                self._composer.not_updated(names, kind),
+            )
+        update, not_updated = self._updates[mask, kind]
+        done = self._attempt(update)
+        if done < 0:
+            clashed = (key for key, change in states.items() if change[0] == PART and change[4] == mask)
+            written.pending[self._layout.number].update(clashed)
+        elif done < count:
+            written.pending[self._layout.number].update(self._keys(not_updated))
+
+    def _touch(self, states: Mapping[bytes, Change], written: Written) -> None:
+        touched = written.touched[self._layout.number]
+        if self._same_key:
+            touched.update(key for key, change in states.items() if change[0] in (PUT, PART))
+            return
+        for change in states.values():
+            if change[0] in (PUT, PART):
+                row = split_row(change[3], len(self._layout.columns))
+                touched.add(self._key_count + b"".join(row[i] for i in self._key_at))
+
+    # -- tables without a key
+
+    def write_copies(self, copies: Mapping[bytes, int], written: Written) -> None:
+        """Add and remove copies of rows of a table without a key."""
+        assert isinstance(self._sql, KeylessSql)
+        add, adding = self._kind(0), 0
+        rows: list[bytes] = []
+        for row, count in copies.items():
+            if count > 0:
+                rows.extend([add + row] * count)
+                adding += count
+            elif count < 0:
+                rows.append(self._kind(-count) + row)
+        if not rows:
+            return
+        self._copy(rows)
+        if adding < len(rows):
+            self._conn.execute(self._sql.delete, prepare=True)
+        if adding:
+            self._conn.execute(self._sql.insert, prepare=True)
+        written.touched[self._layout.number].add(EVERYTHING)
+
+
+class BatchWriter:
+    """Writes whole batches in one session; every method is called inside a transaction of ours."""
+
+    def __init__(
+        self,
+        conn: Connection,
+        layouts: Sequence[Layout],
+        target: Mapping[TableName, Table],
+        resolved: ResolvedMap,
+        feed: str,
+        owner: Owner,
+    ) -> None:
+        self.conn = conn
+        self._layouts = layouts
+        self._owner = owner
+        self._make = partial(self._table_writer, target, resolved, feed)
+        self._writers: dict[int, TableWriter] = {}
+        # Staged rows have no statistics; the rows they are joined with have an index. JIT never pays here.
+        conn.execute("SET enable_seqscan = off; SET jit = off")
+        conn.prepared_max = None
+
+    def _table_writer(
+        self, target: Mapping[TableName, Table], resolved: ResolvedMap, feed: str, number: int
+    ) -> TableWriter:
+        layout = self._layouts[number]
+        there = target[layout.name]
+        up, down = self._owner.up[number], self._owner.down[number]
+        composer = Composer(self.conn, layout, there, resolved, feed, up, down)
+        return TableWriter(self.conn, layout, there, composer)
+
+    def _writer(self, number: int) -> TableWriter:
+        writer = self._writers.get(number)
+        if writer is None:
+            writer = self._writers[number] = self._make(number)
+        return writer
+
+    def transaction_began(self) -> None:
+        """A new transaction: every stage is empty."""
+        for writer in self._writers.values():
+            writer.transaction_began()
+
+    def write(self, batch: Batch, written: Written) -> None:
+        """Write one batch: deletes, children first; then inserts and updates, parents first."""
+        states = batch.states
+        order = sorted(states)
+        for number in order:
+            self._writer(number).stage(states[number], written)
+        for number in order:
+            self._writers[number].note_departed()
+        for number in reversed(order):
+            self._writers[number].delete(written)
+        for number in order:
+            self._writers[number].upsert(states[number], written)
+        for number in reversed(order):
+            # The parent may have come with this very batch: only now the row is known to be the tenant's.
+            parents = {edge.parent.number for edge in self._owner.up[number]}
+            if self._writers[number].left_to_delete and parents & states.keys():
+                self._writers[number].delete(written)
+        for number in sorted(batch.copies):
+            self._writer(number).write_copies(batch.copies[number], written)
+
+
+def _field(value: bytes | None) -> bytes:
+    return NULL if value is None else len(value).to_bytes(4, "big") + value
