@@ -6,13 +6,13 @@ the drivers is one instruction to this method.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import random
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
@@ -73,9 +73,13 @@ class World:
         if pid == 0:
             gc.disable()
             code = 1
-            with contextlib.suppress(BaseException):
+            try:
                 result = work()
                 code = 10 + list(Drove).index(result) if isinstance(result, Drove) else 0
+            except SystemExit:
+                pass
+            except BaseException:
+                traceback.print_exc()
             os._exit(code)
         return pid
 
@@ -121,12 +125,15 @@ class World:
 
 
 class Tracer:
-    """Counts line events and acts at the chosen one."""
+    """Counts line events and acts once: at the chosen one, or at the first one after it in one of ``files``."""
 
-    def __init__(self, act_at: int = 0, act: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, act_at: int = 0, act: Callable[[], None] = lambda: None, files: tuple[str, ...] = ("",)
+    ) -> None:
         self.points: list[Point] = []
         self._act_at = act_at
-        self._act = act
+        self._act: Callable[[], None] | None = act if act_at else None
+        self._files = files
         self._ours: dict[Any, bool] = {}
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
@@ -138,8 +145,9 @@ class Tracer:
             return None
         if event in ("line", "return"):
             self.points.append((code.co_filename, frame.f_lineno))
-            if len(self.points) == self._act_at:
-                self._act()
+            if self._act and len(self.points) >= self._act_at and code.co_filename.endswith(self._files):
+                act, self._act = self._act, None
+                act()
         return self
 
     def run(self, work: Callable[[], Any]) -> Any:
