@@ -26,15 +26,20 @@ from typing import Any, Protocol, TypeVar
 
 import psycopg
 
-from tenant_lifecycle.sandbox.burst import Burst
+from tenant_lifecycle.client.gate import Connection, WriterGate
+from tenant_lifecycle.client.outcome import UnknownOutcome
+from tenant_lifecycle.errors import LifecycleError
 from tenant_lifecycle.sandbox.claim import claim
-from tenant_lifecycle.sandbox.gates import Connection, UnknownOutcome, WriterGate
 from tenant_lifecycle.sandbox.ledger import LedgerWriter, Outcome
 from tenant_lifecycle.sandbox.pauses import percentiles
 from tenant_lifecycle.sandbox.text import Writer as TextWriter
-from tenant_lifecycle.sandbox.writes import Mix, Write
+from tenant_lifecycle.sandbox.writes import Mix
+from tenant_lifecycle.sandbox.writes.burst import Burst
+from tenant_lifecycle.sandbox.writes.hand import Hand
+from tenant_lifecycle.sandbox.writes.write import Write, statements
 
 T = TypeVar("T")
+_RETRY_S = 0.02
 
 
 class Gate(Protocol):
@@ -55,7 +60,7 @@ class LoadConfig:
     #: A folder for the ledger; more than one load may write into it.
     ledger: Path
     #: The environment of tenants that no fence row mentions yet.
-    default_environment: str = "blue"
+    home: str = "blue"
     #: None: until it is told to stop.
     seconds: float | None = None
     #: Writes a second of all writers together; None: as fast as they can.
@@ -111,7 +116,7 @@ class Load:
     def __init__(self, config: LoadConfig, gate: Gate | None = None) -> None:
         self.config = config
         self.first_writer = config.first_writer or 1000 * (1 + secrets.randbelow(2_000_000))
-        self._gate: Gate = gate or WriterGate(config.environments, config.default_environment)
+        self._gate: Gate = gate or WriterGate(config.environments, config.home)
         self._stop = threading.Event()
         self._began = time.monotonic()
         self._writers: list[_Thread] = []
@@ -132,7 +137,7 @@ class Load:
                 self._writers.append(_Thread(self, tenant, number, source, interval, ledger))
                 number += 1
         for tenant, rows in config.burst.items():
-            burst = Burst(tenant, number, self._collection(tenant), rows)
+            burst = Burst(number, self._collection(tenant), rows)
             ledger = LedgerWriter(config.ledger, tenant, number)
             self._writers.append(_Thread(self, tenant, number, burst.next, burst.interval_s, ledger))
             number += 1
@@ -167,7 +172,7 @@ class Load:
         own, effects = self._gate.run(tenant, lambda conn: claim(conn, tenant, place, places))
         ledger.begin(0, "claim", effects)
         ledger.end(0, Outcome.ACK, 0)
-        return Mix(tenant, number, random, TextWriter(random), own, frozenset(self.config.kinds)).next
+        return Mix(Hand(tenant, number, random, TextWriter(random), own), self.config.kinds).next
 
     def _collection(self, tenant: str) -> str:
         own, _ = self._gate.run(tenant, lambda conn: claim(conn, tenant, 0, 1_000_000))
@@ -257,6 +262,7 @@ class _Thread(threading.Thread):
             self.errors.append(f"{write.kind}: {error}")
 
     def _send(self, write: Write) -> tuple[Outcome, str]:
+        sql = statements()
         marker = {
             "tenant": self.tenant,
             "writer": self._number,
@@ -265,22 +271,26 @@ class _Thread(threading.Thread):
         }
 
         def block(conn: psycopg.Connection[Any]) -> None:
-            for statement, values in write.statements:
-                conn.execute(statement, values)
-            conn.execute(_MARKER, marker)
+            for name, values in write.statements:
+                conn.execute(sql[name], values)
+            conn.execute(sql["marker"], marker)
 
-        try:
-            self._load._gate.run(self.tenant, block, self._load.config.deadline_s)
-        except UnknownOutcome as exc:
-            return Outcome.UNKNOWN, _one_line(exc)
-        except Exception as exc:
-            # Whatever it is, the client was told that its write failed; the ledger must say so.
-            return Outcome.FAILED, _one_line(exc)
-        return Outcome.ACK, ""
-
-
-_MARKER = """INSERT INTO load_writes (tenant_id, writer, seq, payload)
-VALUES (%(tenant)s, %(writer)s, %(seq)s, %(payload)s)"""
+        give_up = time.monotonic() + self._load.config.deadline_s
+        while True:
+            try:
+                self._load._gate.run(self.tenant, block, max(0.0, give_up - time.monotonic()))
+            except UnknownOutcome as exc:
+                return Outcome.UNKNOWN, _one_line(exc)
+            except psycopg.OperationalError as exc:
+                # Rolled back for certain (a deadlock, a connection that broke before the COMMIT): try again,
+                # as an application does.
+                if time.monotonic() + _RETRY_S >= give_up:
+                    return Outcome.FAILED, _one_line(exc)
+                time.sleep(_RETRY_S)
+            except (psycopg.Error, LifecycleError) as exc:
+                return Outcome.FAILED, _one_line(exc)
+            else:
+                return Outcome.ACK, ""
 
 
 def _one_line(exc: BaseException) -> str:
