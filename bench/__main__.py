@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +29,8 @@ BENCHES = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what was asked for; 1 if a bench could not be run, 0 otherwise, budgets met or not."""
+    # Servers are stopped on the way out of their block, so being told to stop has to leave it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = _options(arguments)
     if options.name != "all":
         return _one(options.name, as_json=options.json, quick=options.quick)
