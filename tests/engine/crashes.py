@@ -116,7 +116,9 @@ class World:
         steps = self.operations.steps(operation_id)
         assert [step.key for step in steps] == list(only)
         assert all(step.status is StepStatus.DONE for step in steps)
-        done = [each.detail["step"] for each in self.operations.events(operation_id) if each.kind == "step_done"]
+        done = [
+            each.detail["step"] for each in self.operations.events(operation_id) if each.kind == "step_done"
+        ]
         assert done == list(only), "an outcome was recorded twice"
         assert "go" not in only or not self.operations.signals(operation_id)
         if "switch" in only:

@@ -91,7 +91,9 @@ def test_a_fatal_error_keeps_everything_and_names_its_cause(control: ControlData
     log = Log()
 
     def run(ctx: StepContext) -> Outcome:
-        raise StoreRejected("no privilege to create a slot", store="blue", next_step="ALTER ROLE … REPLICATION")
+        raise StoreRejected(
+            "no privilege to create a slot", store="blue", next_step="ALTER ROLE … REPLICATION"
+        )
 
     stage = Stage(control, log.step("one"), step("two", run))
     assert stage.drive() is Drove.RELEASED
@@ -132,7 +134,9 @@ def test_a_refusal_before_anything_was_changed_ends_as_failed(control: ControlDa
 
 def test_a_step_that_fails_the_operation_has_the_others_undone(control: ControlDatabase) -> None:
     log = Log()
-    stage = Stage(control, log.step("one"), step("two", unavailable, retry=Retry(attempts=1), on_error=OnError.FAIL))
+    stage = Stage(
+        control, log.step("one"), step("two", unavailable, retry=Retry(attempts=1), on_error=OnError.FAIL)
+    )
     stage.drive()
     assert stage.state is State.FAILED
     assert log.lines == ["one", "undo one"]
@@ -290,7 +294,9 @@ def test_only_a_proven_death_counts() -> None:
     me = Owner.of_this_process()
     assert not me.is_dead()
     assert Owner.parse(str(me)) == me
-    assert Owner(me.host, me.boot, me.pid, me.start_ticks + 1, "x").is_dead(), "the pid is another process' now"
+    assert Owner(me.host, me.boot, me.pid, me.start_ticks + 1, "x").is_dead(), (
+        "the pid is another process' now"
+    )
     assert not Owner("elsewhere", me.boot, me.pid, me.start_ticks + 1, "x").is_dead()
     assert not Owner(me.host, "another boot", me.pid, me.start_ticks + 1, "x").is_dead()
     assert not Owner(me.host, "", me.pid, me.start_ticks + 1, "x").is_dead()

@@ -71,7 +71,9 @@ def test_a_failed_item_is_tried_again_while_others_go_on(control: ControlDatabas
     assert tries == {"part 0": 3, **{f"part {n}": 1 for n in range(1, 5)}}
 
 
-@pytest.mark.parametrize("error", [StoreRejected("no right", store="green"), StoreUnavailable("cut", store="green")])
+@pytest.mark.parametrize(
+    "error", [StoreRejected("no right", store="green"), StoreUnavailable("cut", store="green")]
+)
 def test_an_item_that_fails_for_good_asks_a_person_and_retry_takes_only_what_is_left(
     control: ControlDatabase, error: Exception
 ) -> None:
@@ -185,7 +187,9 @@ def test_the_item_of_a_killed_helper_is_done_by_somebody_else(
     helper = help_in_a_child(stage, tmp_path, 60.0)
 
     def kill() -> None:
-        stage.until(lambda: (tmp_path / "log").exists() and any(pid == str(helper) for _, pid in lines(tmp_path)))
+        stage.until(
+            lambda: (tmp_path / "log").exists() and any(pid == str(helper) for _, pid in lines(tmp_path))
+        )
         os.kill(helper, signal.SIGKILL)
         os.waitpid(helper, 0)
 
@@ -197,7 +201,9 @@ def test_the_item_of_a_killed_helper_is_done_by_somebody_else(
     assert {key for key, pid in done if pid != str(helper)} == {item.key for item in items(6)}
 
 
-def test_items_of_a_killed_driver_are_free_at_once_for_the_next(control: ControlDatabase, tmp_path: Path) -> None:
+def test_items_of_a_killed_driver_are_free_at_once_for_the_next(
+    control: ControlDatabase, tmp_path: Path
+) -> None:
     stage = Stage(control)
     helped(stage, tmp_path, 4, sleep_s=0.0)
     stage.db.close()

@@ -25,7 +25,9 @@ def endless(ctx: StepContext) -> Outcome:
     return Done({"chunks": chunk})
 
 
-def test_a_pause_is_obeyed_within_a_second_and_resume_goes_on_from_the_cursor(control: ControlDatabase) -> None:
+def test_a_pause_is_obeyed_within_a_second_and_resume_goes_on_from_the_cursor(
+    control: ControlDatabase,
+) -> None:
     stage = Stage(control, step("copy", endless))
     with stage.runner():
         stage.until(lambda: stage.state is State.RUNNING and bool(stage.operations.steps(stage.id)))
@@ -58,7 +60,9 @@ def test_a_pause_of_what_nobody_drives_is_immediate(control: ControlDatabase) ->
 
 def test_an_abort_undoes_what_began_newest_first(control: ControlDatabase) -> None:
     log = Log()
-    stage = Stage(control, log.step("one"), log.step("two"), log.step("three", run=endless), log.step("never"))
+    stage = Stage(
+        control, log.step("one"), log.step("two"), log.step("three", run=endless), log.step("never")
+    )
     with stage.runner():
         stage.until(lambda: any(each.key == "three" for each in stage.operations.steps(stage.id)))
         stage.operations.abort(stage.id, actor="anna", reason="wrong tenant")
@@ -95,7 +99,9 @@ def test_an_abort_may_be_paused(control: ControlDatabase) -> None:
     def undo(ctx: StepContext) -> Outcome:
         return endless(ctx)
 
-    stage = Stage(control, step("one", undo=undo), step("wait", lambda ctx: Wait(signals=("go",)), StepKind.WAIT))
+    stage = Stage(
+        control, step("one", undo=undo), step("wait", lambda ctx: Wait(signals=("go",)), StepKind.WAIT)
+    )
     with stage.runner():
         stage.until(lambda: stage.state is State.WAITING)
         stage.operations.abort(stage.id, actor="anna")
@@ -168,7 +174,9 @@ def test_an_abort_leaves_attention(control: ControlDatabase) -> None:
 def settle(ctx: StepContext) -> Outcome:
     signal = ctx.take_signal("rollback", "complete")
     if signal is None:
-        return Wait(signals=("rollback", "complete"), why="waits for a decision", hold=ctx.operation.spec["hold"])
+        return Wait(
+            signals=("rollback", "complete"), why="waits for a decision", hold=ctx.operation.spec["hold"]
+        )
     return Done({"decision": signal.kind, "note": signal.payload.get("note")})
 
 
@@ -196,7 +204,9 @@ def test_a_signal_wakes_a_waiting_operation_and_is_taken_once(control: ControlDa
             assert stage.operation.why == "waits for a decision"
             assert (stage.operation.owner is not None) is hold
             stage.operations.signal(stage.id, "rollback", {"note": turn}, actor="anna")
-            stage.until(lambda turn=turn: f"flip/{turn + 1}" in {s.key for s in stage.operations.steps(stage.id)})
+            stage.until(
+                lambda turn=turn: f"flip/{turn + 1}" in {s.key for s in stage.operations.steps(stage.id)}
+            )
         stage.until(lambda: stage.state is State.WAITING)
         stage.operations.signal(stage.id, "complete", actor="anna")
         stage.until(lambda: stage.state is State.SUCCEEDED)

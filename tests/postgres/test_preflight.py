@@ -152,7 +152,7 @@ REFUSALS = {
     "no replica identity": (
         "blue", "ALTER TABLE chunks DROP CONSTRAINT chunks_pkey", "pg.replica-identity", "public.chunks"),
     "no replica identity on the way back": (
-        "green", "ALTER TABLE chunks DROP CONSTRAINT chunks_pkey", "pg.replica-identity", "green/postgres"),
+        "green", "ALTER TABLE chunks DROP CONSTRAINT chunks_pkey", "pg.replica-identity", "chunks"),
     "keyless without FULL": (
         "blue", "ALTER TABLE events REPLICA IDENTITY DEFAULT", "pg.replica-identity", "public.events"),
     "replica identity NOTHING": (

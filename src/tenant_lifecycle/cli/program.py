@@ -18,9 +18,11 @@ from tenant_lifecycle.cli.demo import demo
 from tenant_lifecycle.cli.errors import report, report_unexpected, report_usage
 from tenant_lifecycle.cli.exit_codes import ExitCode
 from tenant_lifecycle.cli.invocation import Invocation, Opener
+from tenant_lifecycle.cli.map import map_app
 from tenant_lifecycle.cli.migrate import migrate_app
 from tenant_lifecycle.cli.op import op_app
 from tenant_lifecycle.cli.output import wants_json
+from tenant_lifecycle.cli.sandbox import sandbox_app
 from tenant_lifecycle.cli.service import Lifecycle
 from tenant_lifecycle.cli.tenant import tenant_app
 from tenant_lifecycle.cli.verify import verify
@@ -40,10 +42,12 @@ app.add_typer(migrate_app, name="migrate")
 app.command()(verify)
 app.add_typer(op_app, name="op")
 app.add_typer(tenant_app, name="tenant")
+app.add_typer(map_app, name="map")
 app.add_typer(worker.worker_app, name="worker")
 app.add_typer(starting.config_app, name="config")
 app.command()(starting.version)
 app.command()(demo)
+app.add_typer(sandbox_app, name="sandbox")
 
 
 @app.callback()

@@ -297,22 +297,41 @@ def _one_line(exc: BaseException) -> str:
     return f"{type(exc).__name__}: {' '.join(str(exc).split())}"[:300]
 
 
+def run_load(config: LoadConfig, started: Callable[[Load], None]) -> LoadSummary:
+    """Run a load in the foreground of this process (main thread) until its deadline, SIGTERM or SIGINT, or
+    until the process that started this one is gone; ``started`` is called when all writers run."""
+    load, told, parent = Load(config), threading.Event(), os.getppid()
+    before = {
+        number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    # Threads wait for each other's turn 5 ms by default, which would look like a slow database.
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)
+    try:
+        load.start()
+        started(load)
+        load.wait(lambda: told.is_set() or os.getppid() != parent)
+        return load.stop()
+    finally:
+        sys.setswitchinterval(interval)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one load in the foreground; 0, or 1 if a write failed."""
+    """One load as a process of its own; 0, or 1 if a write failed."""
     parser = argparse.ArgumentParser(prog="python -m tenant_lifecycle.sandbox.load")
     parser.add_argument("--config", required=True, help="JSON, or @FILE")
     text: str = parser.parse_args(arguments).config
-    load = Load(LoadConfig.from_json(Path(text[1:]).read_text() if text.startswith("@") else text))
-    told = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    # Threads wait for each other's turn 5 ms by default, which would look like a slow database.
-    sys.setswitchinterval(0.0005)
-    parent = os.getppid()
-    load.start()
-    print(json.dumps({"event": "writing", "pid": os.getpid(), "first_writer": load.first_writer}), flush=True)
-    load.wait(lambda: told.is_set() or os.getppid() != parent)
-    summary = load.stop()
+    config = LoadConfig.from_json(Path(text[1:]).read_text() if text.startswith("@") else text)
+
+    def started(load: Load) -> None:
+        print(
+            json.dumps({"event": "writing", "pid": os.getpid(), "first_writer": load.first_writer}),
+            flush=True,
+        )
+
+    summary = run_load(config, started)
     print(json.dumps(asdict(summary)), flush=True)
     return 1 if summary.failed else 0
 

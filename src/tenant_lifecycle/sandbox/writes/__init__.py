@@ -29,7 +29,9 @@ class Mix:
         """
         unknown = set(kinds) - NAMES
         if unknown:
-            raise ValueError(f"no kind of write is called {', '.join(sorted(unknown))}; there are {sorted(NAMES)}")
+            raise ValueError(
+                f"no kind of write is called {', '.join(sorted(unknown))}; there are {sorted(NAMES)}"
+            )
         self._hand = hand
         chosen = {draw: weight for draw, weight in KINDS.items() if not kinds or draw.__name__ in kinds}
         self._draws, self._weights = list(chosen), list(chosen.values())

@@ -13,15 +13,16 @@ def insert_document(hand: Hand) -> Write:
     """With two chunks; three in ten have a parent."""
     own, id, title, body = hand.own, hand.uuid(), hand.text.title(), _body(hand)
     parent = hand.any_document() if hand.random.random() < 0.3 else None
+    parent_id = parent.id if parent else None
     document = Document(id, chunks=2)
     write = Write("insert_document")
     write.run(
         "insert document", id=id, tenant=hand.tenant, collection=hand.random.choice(own.collections),
-        parent=parent and parent.id, title=title, body=body, meta=json.dumps({"v": 0, "by": "load"}),
+        parent=parent_id, title=title, body=body, meta=json.dumps({"v": 0, "by": "load"}),
     )  # fmt: skip
     write.put(
         "documents", {"id": id}, title=title, body=md5(body), v="0", tags="load", status="draft",
-        parent=parent and parent.id,
+        parent=parent_id,
     )  # fmt: skip
     for ordinal in range(document.chunks):
         _add_chunk(hand, write, id, ordinal)
@@ -40,7 +41,11 @@ def update_document(hand: Hand) -> Write | None:
     document = hand.any_document()
     if document is None:
         return None
-    version, title, tags = document.version + 1, hand.text.title(), hand.random.choice(("load", "load,hot", ""))
+    version, title, tags = (
+        document.version + 1,
+        hand.text.title(),
+        hand.random.choice(("load", "load,hot", "")),
+    )
     write = Write("update_document", forget=hand.drop_document(document))
     write.run("update document", id=document.id, title=title, v=version, tags=tags.split(",") if tags else [])
     write.put("documents", {"id": document.id}, title=title, v=str(version), tags=tags)
@@ -70,7 +75,12 @@ def set_status(hand: Hand) -> Write | None:
     write.run("set status", id=document.id, status=status)
     write.put("documents", {"id": document.id}, status=status)
     if status != document.status:
-        key = {"tenant": hand.tenant, "actor": "trigger", "action": "document.status", "document": document.id}
+        key = {
+            "tenant": hand.tenant,
+            "actor": "trigger",
+            "action": "document.status",
+            "document": document.id,
+        }
         write.add("audit_log", key, 1)
     write.done = lambda: setattr(document, "status", status)
     return write
@@ -103,7 +113,8 @@ def delete_document(hand: Hand) -> Write | None:
 def add_note(hand: Hand) -> Write:
     """Owned through its document, or, without one, by the tenant itself."""
     document = hand.any_document() if hand.random.random() < 0.6 else None
-    body, owner, id = f"note {hand.ref()}", None if document else hand.tenant, document and document.id
+    body, id = f"note {hand.ref()}", document.id if document else None
+    owner = None if document else hand.tenant
     write = Write("add_note")
     write.run("insert note", document=id, tenant=owner, body=body)
     write.put("notes", {"body": body}, document=id, tenant=owner)

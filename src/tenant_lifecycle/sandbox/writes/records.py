@@ -94,7 +94,10 @@ def use(hand: Hand) -> Write:
     write = Write("use")
     write.run("insert event", tenant=hand.tenant, kind=kind, quantity=f"{quantity}.2500", at=_moment(month))
     write.put(
-        "usage_events", {"tenant": hand.tenant, "kind": kind}, quantity=f"{quantity}.2500", month=f"2026-{month:02}"
+        "usage_events",
+        {"tenant": hand.tenant, "kind": kind},
+        quantity=f"{quantity}.2500",
+        month=f"2026-{month:02}",
     )
     write.done = lambda: hand.own.events.update({kind: month})
     return write

@@ -28,7 +28,7 @@ from tenant_lifecycle.stores.postgres.feed.owner import Owner
 from tenant_lifecycle.stores.postgres.feed.pgoutput import split_row
 from tenant_lifecycle.stores.postgres.feed.position import from_lsn, to_lsn
 from tenant_lifecycle.stores.postgres.feed.record import PUT, Record
-from tenant_lifecycle.stores.postgres.feed.source import children, read_again
+from tenant_lifecycle.stores.postgres.feed.source import SourceReader
 from tenant_lifecycle.stores.postgres.feed.spool import Spool
 from tenant_lifecycle.stores.postgres.feed.writer import EVERYTHING, BatchWriter, Written
 from tenant_lifecycle.stores.postgres.tables import Table
@@ -44,6 +44,8 @@ REREAD_AT_ONCE = 1000
 #: Rounds without progress before a key that cannot be written ends the feed; they are `_PAUSE_S` apart.
 STUCK_ROUNDS = 100
 _PAUSE_S = 0.05
+#: Above this many touched keys of a set, "everything in it" is remembered instead.
+TOUCHED_LIMIT = 200_000
 
 
 @dataclass
@@ -69,7 +71,7 @@ class _Session:
 
     target: Connection
     writer: BatchWriter
-    source: Connection | None = None
+    source: SourceReader | None = None
 
     def close(self) -> None:
         self.target.close()
@@ -179,10 +181,11 @@ class Applier:
             self._progress.pending = self._any_pending(conn)
         return self._session
 
-    def _source(self) -> Connection:
+    def _source(self) -> SourceReader:
         session = self._open()
         if session.source is None:
-            session.source = self._sides.source.connect(f"feed {self._sides.feed.name} rereads")
+            conn = self._sides.source.connect(f"feed {self._sides.feed.name} rereads")
+            session.source = SourceReader(conn, self._sides.resolved)
         return session.source
 
     def _begin(self) -> None:
@@ -252,7 +255,7 @@ class Applier:
                 next_step=f"give {edge.child.name} a primary key, or copy again",
             )
         with translating(self._sides.source.name):
-            written.pending[edge.child.number].update(children(self._source(), edge, rows))
+            written.pending[edge.child.number].update(self._source().children(edge, rows))
 
     def _account(self, written: Written, records: list[Record]) -> None:
         progress = self._progress
@@ -270,7 +273,10 @@ class Applier:
     def _touch(self, written: Written) -> None:
         with self._progress.lock:
             for number, keys in written.touched.items():
-                self._progress.touched.setdefault(number, set()).update(keys)
+                noted = self._progress.touched.setdefault(number, set())
+                noted.update(keys)
+                if len(noted) > TOUCHED_LIMIT:
+                    self._progress.touched[number] = {EVERYTHING}
 
     # -- pending keys
 
@@ -309,9 +315,7 @@ class Applier:
             adopted: dict[tuple[int, int], list[bytes]] = {}
             for number, some in keys.items():
                 with translating(sides.source.name):
-                    batch.states[number] = read_again(
-                        self._source(), sides.layouts[number], sides.resolved, some
-                    )
+                    batch.states[number] = self._source().rows(sides.layouts[number], some)
                 self._learn(number, batch, adopted)
             session.writer.write(batch, written)
             for (number, place), rows in adopted.items():

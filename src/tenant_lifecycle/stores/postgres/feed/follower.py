@@ -25,13 +25,10 @@ from tenant_lifecycle.stores.postgres.feed.position import from_lsn, to_lsn
 from tenant_lifecycle.stores.postgres.feed.receiver import Receiver
 from tenant_lifecycle.stores.postgres.feed.rules import build_owner, seed
 from tenant_lifecycle.stores.postgres.feed.spool import Spool
-from tenant_lifecycle.stores.postgres.feed.writer import EVERYTHING
 from tenant_lifecycle.stores.postgres.tables import read_tables
 
 logger = logging.getLogger(__name__)
 
-#: Above this many keys of a set, "everything in it" is remembered instead.
-TOUCHED_LIMIT = 200_000
 #: Markers that passed and that nobody asked for yet.
 _PASSED_LIMIT = 1000
 
@@ -161,7 +158,7 @@ class PostgresFollower:
         assert self._sides is not None
         with self._progress.lock:
             touched, self._progress.touched = self._progress.touched, {}
-        return {str(self._sides.layouts[number].name): _bounded(keys) for number, keys in touched.items()}
+        return {str(self._sides.layouts[number].name): frozenset(keys) for number, keys in touched.items()}
 
     def check(self) -> None:
         """Raise what stopped a thread, if something did."""
@@ -303,10 +300,6 @@ class PostgresFollower:
             with contextlib.suppress(psycopg.Error):
                 self._marks.close()
             self._marks = None
-
-
-def _bounded(keys: set[bytes]) -> frozenset[bytes]:
-    return frozenset({EVERYTHING}) if len(keys) > TOUCHED_LIMIT else frozenset(keys)
 
 
 def follow(source: Database, target: Database, feed: Feed, spool: Path) -> PostgresFollower:

@@ -6,13 +6,12 @@ sides count their own numbers), and neighbours of the tenant delete rows whose k
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from psycopg import sql
 
 from tenant_lifecycle.model.ownership import ResolvedMap
-from tenant_lifecycle.stores.postgres.feed.layout import Layout
+from tenant_lifecycle.stores.postgres.feed.layout import Layout, plain_types
 from tenant_lifecycle.stores.postgres.feed.owner import Edge
 from tenant_lifecycle.stores.postgres.feed.rules import hops_of
 from tenant_lifecycle.stores.postgres.owned import columns_sql, owned_rows, table_sql
@@ -69,12 +68,6 @@ def _departed_key(alias: str, columns: Sequence[str], types: Sequence[str]) -> s
     return sql.SQL("sha256(record_send(ROW({})))").format(values)
 
 
-def _types(layout: Layout, columns: Sequence[str]) -> list[str]:
-    """The columns' types without lengths, so that a cast never cuts a value."""
-    plain = [re.sub(r"\(\d+(,\d+)?\)", "", layout.table.column(c).type) for c in columns]
-    return ["bpchar" if name == "character" else name for name in plain]
-
-
 def note_departed(
     feed: str, layout: Layout, down: Sequence[Edge], rows: str, columns: Sequence[str]
 ) -> sql.Composed | None:
@@ -86,7 +79,7 @@ def note_departed(
         return None
     values = [
         sql.SQL("({}, {})").format(
-            sql.Literal(",".join(names)), _departed_key(rows, names, _types(layout, names))
+            sql.Literal(",".join(names)), _departed_key(rows, names, plain_types(layout, names))
         )
         for names in sets
     ]
@@ -108,7 +101,7 @@ def departed(feed: str, up: Sequence[Edge]) -> sql.Composed | None:
     earlier: list[sql.Composable] = []
     for edge in up:
         parent = edge.parent
-        key = _departed_key(TARGET, edge.child_columns, _types(parent, edge.parent_columns))
+        key = _departed_key(TARGET, edge.child_columns, plain_types(parent, edge.parent_columns))
         options.append(
             sql.SQL(
                 "({earlier} EXISTS (SELECT FROM tenant_lifecycle.departed d WHERE d.feed = {feed} AND "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -208,3 +209,9 @@ def column_sql(layout: Layout, alias: str | None = None) -> sql.Composed:
         name = sql.Identifier(alias, column.name) if alias else sql.Identifier(column.name)
         parts.append(name if column.binary else sql.SQL("{}::text").format(name))
     return sql.SQL(", ").join(parts)
+
+
+def plain_types(layout: Layout, columns: Sequence[str]) -> list[str]:
+    """The columns' types without lengths, so that a cast never cuts a value."""
+    plain = [re.sub(r"\(\d+(,\d+)?\)", "", layout.table.column(c).type) for c in columns]
+    return ["bpchar" if name == "character" else name for name in plain]

@@ -12,11 +12,11 @@ from psycopg import errors as pg
 from tenant_lifecycle.model.names import TableName
 from tenant_lifecycle.model.ownership import ResolvedMap
 from tenant_lifecycle.stores.postgres.connection import Connection
-from tenant_lifecycle.stores.postgres.feed.binary_copy import copy_in
+from tenant_lifecycle.stores.postgres.feed.binary_copy import copy_in, result_rows
 from tenant_lifecycle.stores.postgres.feed.collapse import Batch
 from tenant_lifecycle.stores.postgres.feed.layout import Layout
 from tenant_lifecycle.stores.postgres.feed.owner import Owner
-from tenant_lifecycle.stores.postgres.feed.pgoutput import NULL, split_row
+from tenant_lifecycle.stores.postgres.feed.pgoutput import split_row
 from tenant_lifecycle.stores.postgres.feed.record import DROP, PART, PUT, Change
 from tenant_lifecycle.stores.postgres.feed.statements import Composer, KeyedSql, KeylessSql
 from tenant_lifecycle.stores.postgres.tables import Table
@@ -144,13 +144,9 @@ class TableWriter:
     def _keys(self, statement: bytes) -> list[bytes]:
         """Run a statement that returns key columns; return keys."""
         cursor = self._conn.execute(statement, prepare=True, binary=True)
-        result = cursor.pgresult
-        if result is None or not result.ntuples:
-            return []
-        columns = range(result.nfields)
-        count = result.nfields.to_bytes(2, "big")
-        value = result.get_value
-        return [count + b"".join([_field(value(i, j)) for j in columns]) for i in range(result.ntuples)]
+        rows = result_rows(cursor.pgresult)
+        count = len(rows[0]).to_bytes(2, "big") if rows else b""
+        return [count + b"".join(row) for row in rows]
 
     # -- inserting and updating
 
@@ -306,7 +302,3 @@ class BatchWriter:
                 self._writers[number].delete(written)
         for number in sorted(batch.copies):
             self._writer(number).write_copies(batch.copies[number], written)
-
-
-def _field(value: bytes | None) -> bytes:
-    return NULL if value is None else len(value).to_bytes(4, "big") + value
