@@ -15,6 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -29,8 +30,8 @@ from tenant_lifecycle.engine.driver import Driver, Drove
 from tenant_lifecycle.engine.runner import sweep
 from tenant_lifecycle.model.operation import TERMINAL, NewOperation, State, StepStatus
 
-_ROOT = os.path.dirname(tenant_lifecycle.__file__)
-_TRACED = (os.path.join(_ROOT, "engine") + os.sep, os.path.join(_ROOT, "catalog") + os.sep)
+_ROOT = Path(tenant_lifecycle.__file__).parent
+_TRACED = (f"{_ROOT / 'engine'}{os.sep}", f"{_ROOT / 'catalog'}{os.sep}")
 #: Threads whose lines depend on the clock.
 _UNTRACED = ("heartbeat", "claims")
 

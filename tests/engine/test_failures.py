@@ -33,14 +33,8 @@ def unavailable(ctx: StepContext) -> Outcome:
     raise StoreUnavailable("green does not answer", store="green", next_step="start it")
 
 
-def test_a_retryable_error_is_tried_again_later_from_rows(control: ControlDatabase) -> None:
-    calls = []
-
-    def run(ctx: StepContext) -> Outcome:
-        calls.append(ctx.attempt)
-        return Done() if len(calls) == 3 else unavailable(ctx)
-
-    stage = Stage(control, step("copy", run, retry=QUICK))
+def test_the_pause_before_another_try_is_a_row(control: ControlDatabase) -> None:
+    stage = Stage(control, step("copy", unavailable, retry=Retry(first_s=3600.0)))
     assert stage.drive() is Drove.RELEASED
     record = stage.step("copy")
     assert (stage.state, record.status, record.failures) == (State.WAITING, StepStatus.FAILED, 1)
@@ -48,7 +42,20 @@ def test_a_retryable_error_is_tried_again_later_from_rows(control: ControlDataba
     assert record.error is not None
     assert record.error.kind == "StoreUnavailable"
     assert "green does not answer" in stage.operation.why
-    assert stage.drive() is Drove.DENIED, "the pause is not over"
+    assert stage.drive() is Drove.DENIED
+    stage.operations.retry(stage.id, actor="anna")
+    assert stage.drive() is Drove.RELEASED
+    assert stage.step("copy").failures == 1, "a person's retry starts the count again"
+
+
+def test_a_retryable_error_is_tried_again(control: ControlDatabase) -> None:
+    calls = []
+
+    def run(ctx: StepContext) -> Outcome:
+        calls.append(ctx.attempt)
+        return Done() if len(calls) == 3 else unavailable(ctx)
+
+    stage = Stage(control, step("copy", run, retry=QUICK))
     with stage.runner():
         stage.until(lambda: stage.state is State.SUCCEEDED)
     assert calls == [1, 2, 3]
@@ -341,7 +348,7 @@ def test_long_work_keeps_its_lease(control: ControlDatabase) -> None:
 
 def test_after_a_restored_journal_the_token_is_above_what_stores_have_seen(control: ControlDatabase) -> None:
     stage = Stage(control)
-    seen, tokens = {"acme": 41}, []
+    seen, tokens = {"acme": 41}, list[int]()
 
     def run(ctx: StepContext) -> Outcome:
         tokens.append(ctx.token)
