@@ -7,6 +7,7 @@ timed from their start until the last row is visible in the target.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -22,74 +23,111 @@ from tenant_lifecycle.stores.base import Feed
 TIMEOUT_S = 300.0
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How the changes come: for each size of transaction, the share of all row changes in such ones."""
+
+    name: str
+    sizes: dict[int, float]
+
+
+#: What an application does beside what an import does; and the application alone.
+SHAPES = (
+    Shape("transactions of 10 and 100 rows", {10: 0.5, 100: 0.5}),
+    Shape("transactions of 5 rows", {5: 1.0}),
+)
+BUDGETS = (Budget("ratio", "at least", 1.5), Budget("value", "at least", 20_000))
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One log to be applied several times, and where to."""
+
+    servers: Servers
+    blue: str
+    number: int
+
+    def feed(self, repetition: int) -> Feed:
+        """Our feed of one repetition."""
+        return Feed(f"tl_bench_{self.number}_{repetition}_fwd", TenantId(rows.TENANT), 1)
+
+    def slot(self, repetition: int) -> str:
+        """The subscription's slot of one repetition."""
+        return f"native_{self.number}_{repetition}"
+
+    def fresh(self) -> str:
+        """The filled target, as it was before any change."""
+        green = create_database(self.servers.green, "target", template="filled")
+        settle(self.servers.blue, self.servers.green)
+        return green
+
+
 def run(quick: bool, show: Callable[[str], None]) -> Report:
-    """One log, read by a feed of ours and a subscription in turn, each time into a fresh copy."""
+    """One log of each shape, read by feeds of ours and subscriptions in turn, each time into a fresh copy."""
     filled, repetitions = (2_000, 1) if quick else (200_000, 3)
+    figures: list[Figure] = []
+    extras: dict[str, Any] = {}
     with two_servers() as servers:
-        blue = create_database(servers.blue, "apply")
         template = create_database(servers.green, "filled")
-        for dsn in (blue, template):
-            rows.create(dsn)
-            rows.fill(dsn, filled)
-        native.publish(blue)
-        for repetition in range(repetitions):
-            native.hold(blue, f"native_{repetition}")
-            _create_feed(blue, template, repetition)
-        changed, shape = _change(blue, filled)
-        show(f"  {changed} row changes wait in the log")
-        sides: dict[str, Callable[[int], float]] = {
-            "ours": lambda n: _ours(servers, blue, n),
-            "subscription": lambda n: _native(servers, blue, n),
-        }
-        seconds = alternating(sides, repetitions, show)
-    ours, peer = (changed / min(seconds[side]) for side in sides)
-    budgets = (Budget("ratio", "at least", 1.5), Budget("value", "at least", 20_000))
-    figure = Figure("apply, mixed changes", "rows/s", ours, peer, "native subscription", "higher", budgets)
-    extras: dict[str, Any] = {
-        "rows_changed": changed,
-        **shape,
-        "seconds_of": {name: spread(each) for name, each in seconds.items()},
-    }
-    return Report("apply", (figure,), extras)
+        rows.create(template)
+        rows.fill(template, filled)
+        for number, shape in enumerate(SHAPES):
+            trial = Trial(servers, create_database(servers.blue, f"apply_{number}"), number)
+            rows.create(trial.blue)
+            rows.fill(trial.blue, filled)
+            _hold(trial, template, repetitions)
+            changed = _change(trial.blue, filled, filled if number == 0 else filled // 2, shape)
+            show(f"  {changed} row changes wait in the log, in {shape.name}")
+            seconds = alternating(_sides(trial), repetitions, show)
+            figures.append(_figure(shape, changed, seconds))
+            extras[shape.name] = {
+                "rows_changed": changed,
+                "seconds_of": {name: spread(each) for name, each in seconds.items()},
+            }
+    return Report("apply", tuple(figures), extras)
 
 
-def _feed(repetition: int) -> Feed:
-    return Feed(f"tl_bench_{repetition}_fwd", TenantId(rows.TENANT), 1)
+def _sides(trial: Trial) -> dict[str, Callable[[int], float]]:
+    return {"ours": lambda n: _ours(trial, n), "subscription": lambda n: _native(trial, n)}
 
 
-def _create_feed(blue: str, green: str, repetition: int) -> None:
-    with store_pair(blue, green) as pair:
+def _figure(shape: Shape, changed: int, seconds: dict[str, list[float]]) -> Figure:
+    ours, peer = (changed / min(seconds[side]) for side in ("ours", "subscription"))
+    name = f"apply, {shape.name}"
+    return Figure(name, "rows/s", ours, peer, "native subscription", "higher", BUDGETS)
+
+
+def _hold(trial: Trial, template: str, repetitions: int) -> None:
+    """From now on the source keeps its changes for each repetition of both sides."""
+    native.publish(trial.blue)
+    with store_pair(trial.blue, template) as pair:
         source: Any = pair.source
         source.create_missing(pair.target, TenantId(rows.TENANT))
-        source.create_feed(pair.target, _feed(repetition))
+        for repetition in range(repetitions):
+            native.hold(trial.blue, trial.slot(repetition))
+            source.create_feed(pair.target, trial.feed(repetition))
 
 
-def _change(blue: str, filled: int) -> tuple[int, dict[str, int]]:
-    """As many changes as there are rows: half of them in transactions of 10 rows, half in ones of 100."""
-    small, large = filled // 20, filled // 200
+def _change(blue: str, filled: int, wanted: int, shape: Shape) -> int:
+    """About as many row changes as wanted, the sizes of transactions mixed; return how many were made."""
     with psycopg.connect(blue, autocommit=True) as conn:
         workload = changes.Workload(conn, filled)
         before = workload.counted()
-        for number in range(small):
-            workload.change(10)
-            if number * large // small != (number + 1) * large // small:
-                workload.change(100)
+        due = {size: share * wanted / size for size, share in shape.sizes.items()}
+        rounds = int(min(due.values()))
+        for _ in range(rounds):
+            for size, count in due.items():
+                for _ in range(round(count / rounds)):
+                    workload.change(size)
         workload.finish()
-        return workload.counted() - before, {"transactions_of_10": small, "transactions_of_100": large}
+        return workload.counted() - before
 
 
-def _fresh(servers: Servers) -> str:
-    green = create_database(servers.green, "target", template="filled")
-    settle(servers.blue, servers.green)
-    return green
-
-
-def _ours(servers: Servers, blue: str, repetition: int) -> float:
-    green = _fresh(servers)
-    spool = servers.folder / f"spool-{repetition}"
-    with store_pair(blue, green) as pair, psycopg.connect(green, autocommit=True) as conn:
+def _ours(trial: Trial, repetition: int) -> float:
+    green, feed = trial.fresh(), trial.feed(repetition)
+    with store_pair(trial.blue, green) as pair, psycopg.connect(green, autocommit=True) as conn:
         source: Any = pair.source
-        follower = source.follow(pair.target, _feed(repetition), spool)
+        follower = source.follow(pair.target, feed, trial.servers.folder / f"spool-{feed.name}")
         try:
             with stopwatch() as watch:
                 follower.start()
@@ -97,23 +135,23 @@ def _ours(servers: Servers, blue: str, repetition: int) -> float:
                 until(lambda: _there(conn, follower.check), TIMEOUT_S, "our apply")
         finally:
             follower.stop()
-        source.drop_feed(_feed(repetition))
-    _same(blue, green)
+        source.drop_feed(feed)
+    _same(trial.blue, green)
     return watch.seconds
+
+
+def _native(trial: Trial, repetition: int) -> float:
+    green, slot = trial.fresh(), trial.slot(repetition)
+    with stopwatch() as watch, native.subscription(trial.blue, green, slot) as conn:
+        until(lambda: changes.arrived(conn), TIMEOUT_S, "the subscription")
+        seconds = watch.so_far()
+    _same(trial.blue, green)
+    return seconds
 
 
 def _there(conn: psycopg.Connection[tuple[object, ...]], check: Callable[[], None]) -> bool:
     check()
     return changes.arrived(conn)
-
-
-def _native(servers: Servers, blue: str, repetition: int) -> float:
-    green = _fresh(servers)
-    with stopwatch() as watch, native.subscription(blue, green, f"native_{repetition}") as conn:
-        until(lambda: changes.arrived(conn), TIMEOUT_S, "the subscription")
-        seconds = watch.so_far()
-    _same(blue, green)
-    return seconds
 
 
 def _same(blue: str, green: str) -> None:

@@ -62,7 +62,7 @@ class Seen:
 
 def run(quick: bool, show: Callable[[str], None]) -> Report:
     """Move the tenant, then turn it to and fro."""
-    flips, scale, rate = (4, 0.02, 40.0) if quick else (100, 0.25, 250.0)
+    flips, scale, rate = (4, 0.02, 40.0) if quick else (100, 0.25, 150.0)
     seen = Seen()
     with _sandbox(scale) as sandbox, store_pair(*_dsns(sandbox), SAMPLE_MAP) as stores:
         ledger = sandbox.folder / "ledger"
