@@ -82,13 +82,18 @@ COMMAND = [sys.executable, "-m", "tenant_lifecycle.cli", "op", "watch", "acme"]
 ENVIRONMENT = {"BLUE_DSN": "dbname=blue", "GREEN_DSN": "dbname=green"}
 
 
+def heed_ctrl_c() -> None:
+    """Tests that run in the background of a shell inherit that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_detaches_says_how_to_come_back_and_changes_nothing(
     tmp_path: Path, waiting: tuple[Operations, Operation]
 ) -> None:
     operations, made = waiting
     process = subprocess.Popen(
         COMMAND, cwd=tmp_path, env={**os.environ, **ENVIRONMENT},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     assert process.stdout is not None
     assert "created" in process.stdout.readline()
@@ -109,7 +114,12 @@ def test_on_a_terminal_the_tree_is_drawn_with_the_steps_ahead(
     environment = {**os.environ, **ENVIRONMENT, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"}
     environment.pop("CI", None)
     process = subprocess.Popen(
-        COMMAND, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=theirs
+        COMMAND,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        preexec_fn=heed_ctrl_c,
     )
     os.close(theirs)
     seen = b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -59,7 +60,9 @@ def test_a_quiet_tenant_leaves_neighbours_as_they_were(rig: Rig) -> None:
 
 
 def give_global_rows(rig: Rig) -> None:
-    """What belongs to nobody does not move: an empty green needs the plans that tenants refer to."""
+    """What belongs to nobody does not move: an empty green needs the application's role and the plans."""
+    with psycopg.connect(rig.pair.green, autocommit=True) as green, contextlib.suppress(psycopg.Error):
+        green.execute("CREATE ROLE rag_app LOGIN")
     with psycopg.connect(rig.pair.blue) as blue, psycopg.connect(rig.pair.green) as green:
         green.execute(
             "CREATE TABLE plans (code text PRIMARY KEY, monthly_price numeric(10, 2) NOT NULL, limits jsonb)"
@@ -85,10 +88,11 @@ def test_other_pairs_of_versions(new_rig: Callable[..., Rig], blue: int, green: 
     rig = new_rig(blue, green, fill=Fill.EMPTY if blue == 15 else Fill.RESIDENTS)
     if blue == 15:
         give_global_rows(rig)
-    with rig.load(60), rig.lifecycle.runner():
+    with rig.load(60) as load, rig.lifecycle.runner():
         id = rig.start(settle_s=0.5)
         operation = rig.wait(id)
         assert operation.state is State.SUCCEEDED, operation.error
+    assert not load.stop().errors
     report = rig.judge("green")
     # An empty green gets tables, not the application's triggers: what one of them writes is missing there.
     wrong = [v for v in report.violations if blue != 15 or v.table != "audit_log"]
