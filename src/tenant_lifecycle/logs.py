@@ -22,7 +22,7 @@ HIDDEN = "***"
 _IN_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://[^\s:/?#@\"']*:)([^\s\"']*)(@)", re.IGNORECASE)
 #: ``password=...`` in a query or in key=value form, quoted or not.
 _AS_FIELD = re.compile(
-    r"((?:\b|_)(?:password|passwd|pwd|sslpassword|secret|token|api[_-]?key)\s*[=:]\s*)"
+    r"((?:\b|_|PG)(?:password|passwd|pwd|sslpassword|secret|token|api[_-]?key)\s*[=:]\s*)"
     r"('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^\s&'\",;]+)",
     re.IGNORECASE,
 )
@@ -69,8 +69,12 @@ def configure(
     root.setLevel(level)
 
 
+#: What formatters of other handlers leave behind in a record; it is no data of its own.
+_OF_OTHER_HANDLERS = frozenset({"message", "asctime", "exc_text"})
+
+
 def _hide_secrets(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {key: _without_secrets(value) for key, value in event.items()}
+    return {key: _without_secrets(value) for key, value in event.items() if key not in _OF_OTHER_HANDLERS}
 
 
 def _without_secrets(value: Any) -> Any:

@@ -165,19 +165,15 @@ def render(
     lines.append("  tables:" if map_.tables else "  tables: {}")
     for table, rule in map_.tables.items():
         lines += [f"    # {_comment(line)}" for line in (comments or {}).get(table, ())]
-        lines.append(f"    {_scalar(_table_text(table))}: {_flow(_rule_fields(rule))}")
+        lines.append(f"    {_scalar(_table_text(table))}: {_flow(rule_document(rule))}")
     for item in undecided:
         lines += ["", f"    # Undecided: {_comment(str(item.table))}"]
         lines += [f"    #   {_comment(line)}" for line in item.comments]
     return "\n".join(lines) + "\n"
 
 
-def rule_text(table: TableName, rule: Rule) -> str:
-    """One line of the file: the table and its rule."""
-    return f"{_scalar(_table_text(table))}: {_flow(_rule_fields(rule))}"
-
-
-def _rule_fields(rule: Rule) -> dict[str, Any]:
+def rule_document(rule: Rule) -> dict[str, Any]:
+    """A rule as it stands in the file."""
     match rule:
         case Root(column):
             return {"rule": "root", "column": column}

@@ -11,11 +11,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from crashes import World  # noqa: E402
-from effects import Effects  # noqa: E402
+from crashes import World
+from effects import Effects
 
-from tenant_lifecycle.catalog.database import ControlDatabase  # noqa: E402
-from tenant_lifecycle.engine import context  # noqa: E402
+from tenant_lifecycle.catalog.database import ControlDatabase
+from tenant_lifecycle.engine import context
 
 
 @pytest.fixture

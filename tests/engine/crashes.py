@@ -6,15 +6,16 @@ the drivers is one instruction to this method.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import random
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -29,8 +30,8 @@ from tenant_lifecycle.engine.driver import Driver, Drove
 from tenant_lifecycle.engine.runner import sweep
 from tenant_lifecycle.model.operation import TERMINAL, NewOperation, State, StepStatus
 
-_ROOT = os.path.dirname(tenant_lifecycle.__file__)
-_TRACED = (os.path.join(_ROOT, "engine") + os.sep, os.path.join(_ROOT, "catalog") + os.sep)
+_ROOT = Path(tenant_lifecycle.__file__).parent
+_TRACED = (f"{_ROOT / 'engine'}{os.sep}", f"{_ROOT / 'catalog'}{os.sep}")
 #: Threads whose lines depend on the clock.
 _UNTRACED = ("heartbeat", "claims")
 
@@ -73,9 +74,13 @@ class World:
         if pid == 0:
             gc.disable()
             code = 1
-            with contextlib.suppress(BaseException):
+            try:
                 result = work()
                 code = 10 + list(Drove).index(result) if isinstance(result, Drove) else 0
+            except SystemExit:
+                pass
+            except BaseException:
+                traceback.print_exc()
             os._exit(code)
         return pid
 
@@ -112,7 +117,9 @@ class World:
         steps = self.operations.steps(operation_id)
         assert [step.key for step in steps] == list(only)
         assert all(step.status is StepStatus.DONE for step in steps)
-        done = [each.detail["step"] for each in self.operations.events(operation_id) if each.kind == "step_done"]
+        done = [
+            each.detail["step"] for each in self.operations.events(operation_id) if each.kind == "step_done"
+        ]
         assert done == list(only), "an outcome was recorded twice"
         assert "go" not in only or not self.operations.signals(operation_id)
         if "switch" in only:
@@ -121,12 +128,15 @@ class World:
 
 
 class Tracer:
-    """Counts line events and acts at the chosen one."""
+    """Counts line events and acts once: at the chosen one, or at the first one after it in one of ``files``."""
 
-    def __init__(self, act_at: int = 0, act: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, act_at: int = 0, act: Callable[[], None] = lambda: None, files: tuple[str, ...] = ("",)
+    ) -> None:
         self.points: list[Point] = []
         self._act_at = act_at
-        self._act = act
+        self._act: Callable[[], None] | None = act if act_at else None
+        self._files = files
         self._ours: dict[Any, bool] = {}
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
@@ -138,8 +148,9 @@ class Tracer:
             return None
         if event in ("line", "return"):
             self.points.append((code.co_filename, frame.f_lineno))
-            if len(self.points) == self._act_at:
-                self._act()
+            if self._act and len(self.points) >= self._act_at and code.co_filename.endswith(self._files):
+                act, self._act = self._act, None
+                act()
         return self
 
     def run(self, work: Callable[[], Any]) -> Any:

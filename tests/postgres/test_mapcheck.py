@@ -167,7 +167,7 @@ def test_schemas_without_a_tenant_are_reported(new_database: Callable[..., str])
     )
     database.close()
     assert [f.message for f in report.findings if f.code == "map.stray-schema"] == [
-        "blue/postgres: schema t_b belongs to no tenant of public.tenants"
+        "schema t_b belongs to no tenant of public.tenants"
     ]
     assert report.proven
 

@@ -41,7 +41,7 @@ def limited(pg_servers: Callable[[int], PostgresServer], new_database: Callable[
 def test_a_ready_server_has_no_refusal(new_database: Callable[..., str], major: int) -> None:
     found = look(new_database(major))
     assert not refusals(list(found.values()))
-    assert found["pg.version"].message.startswith(f"blue/postgres: PostgreSQL {major}.")
+    assert found["pg.version"].message.startswith(f"PostgreSQL {major}.")
     assert {
         "pg.reachable",
         "pg.wal-level",

@@ -21,7 +21,7 @@ def folder() -> Iterator[Path]:
     base = Path(tempfile.mkdtemp(prefix="tenant-lifecycle-test-"))
     base.chmod(0o755)
     yield base / "box"
-    Sandbox(base / "box").down(remove=True)
+    Sandbox.of(base / "box").down(remove=True)
     shutil.rmtree(base)
 
 
@@ -32,7 +32,10 @@ def names(dsn: str) -> set[str]:
 
 def test_up_twice_and_down_and_up_are_the_same_sandbox(folder) -> None:
     first = Sandbox(folder, settings=FAST).up(scale=SCALE)
-    assert [(one.name, one.major, one.filled) for one in first] == [("blue", 16, "tenants"), ("green", 18, "residents")]
+    assert [(one.name, one.major, one.filled) for one in first] == [
+        ("blue", 16, "tenants"),
+        ("green", 18, "residents"),
+    ]
     assert names(first[0].dsn) == {tenant.id for tenant in TENANTS}
     assert names(first[1].dsn) == {tenant.id for tenant in RESIDENTS}
     with psycopg.connect(first[0].dsn) as conn:
@@ -55,10 +58,14 @@ def test_the_files_it_writes_are_ready_to_use(folder) -> None:
     sandbox = Sandbox(folder, {"blue": 18, "green": 18}, settings=FAST)
     sandbox.up(scale=SCALE, green=Fill.EMPTY)
     read = config.load(folder / "lifecycle.yaml")
-    assert {name: stores["postgres"].settings["dsn"] for name, stores in read.environments.items()} == sandbox.dsns
+    assert {
+        name: stores["postgres"].settings["dsn"] for name, stores in read.environments.items()
+    } == sandbox.dsns
     assert ownership_file.load(read.ownership_file).root is not None
     with psycopg.connect(sandbox.dsn("green")) as conn:
-        assert conn.execute("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace").fetchone() == (0,)
+        assert conn.execute(
+            "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        ).fetchone() == (0,)
 
 
 def test_the_end_of_a_block_leaves_nothing_running_and_nothing_behind(folder) -> None:

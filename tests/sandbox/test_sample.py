@@ -1,6 +1,5 @@
 """The sample application is what the rest relies on: mapped completely, seeded the same, hard in every way."""
 
-
 import psycopg
 import pytest
 from psycopg import sql
@@ -23,7 +22,9 @@ def counts(conn: psycopg.Connection, tenant: str) -> dict[str, int]:
     resolved = SAMPLE_MAP.resolve(tenant, frozenset(read_tables(conn)))
     return {
         table.name: conn.execute(
-            sql.SQL("SELECT count(*) FROM {} t WHERE {}").format(table_sql(table), owned_rows(resolved, table, "t"))
+            sql.SQL("SELECT count(*) FROM {} t WHERE {}").format(
+                table_sql(table), owned_rows(resolved, table, "t")
+            )
         ).fetchone()[0]
         for table in resolved.moved
     }
@@ -31,7 +32,9 @@ def counts(conn: psycopg.Connection, tenant: str) -> dict[str, int]:
 
 @pytest.mark.parametrize("major", [15, 16, 18])
 def test_the_map_covers_every_table(major, new_database, sample_template) -> None:
-    with psycopg.connect(new_database(major, template=sample_template(major, Fill.SCHEMA)), autocommit=True) as conn:
+    with psycopg.connect(
+        new_database(major, template=sample_template(major, Fill.SCHEMA)), autocommit=True
+    ) as conn:
         present = frozenset(read_tables(conn))
     resolved = SAMPLE_MAP.resolve(PLATINUM, present)
     assert not resolved.unmapped
@@ -73,7 +76,9 @@ def test_the_same_rows_on_every_run(new_database) -> None:
         with psycopg.connect(dsn, autocommit=True) as conn:
             return {
                 table.name: conn.execute(
-                    sql.SQL("SELECT count(*), sum(hashtextextended(t::text, 0)) FROM {} t").format(table_sql(table))
+                    sql.SQL("SELECT count(*), sum(hashtextextended(t::text, 0)) FROM {} t").format(
+                        table_sql(table)
+                    )
                 ).fetchone()
                 for table in SAMPLE_MAP.tables
             }
@@ -124,8 +129,12 @@ def test_residents_have_ids_of_their_own_and_know_people_of_blue(sandbox_pair) -
             "SELECT min(id), max(id) FROM usage_events",
             "SELECT min(id), max(id) FROM notes",
         ):
-            assert blue.execute(query).fetchone()[1] < RESIDENT_IDS <= green.execute(query).fetchone()[0], query
-        assert {row[0] for row in green.execute("SELECT id FROM tenants")} == {tenant.id for tenant in RESIDENTS}
+            assert blue.execute(query).fetchone()[1] < RESIDENT_IDS <= green.execute(query).fetchone()[0], (
+                query
+            )
+        assert {row[0] for row in green.execute("SELECT id FROM tenants")} == {
+            tenant.id for tenant in RESIDENTS
+        }
         people = {row[0] for row in blue.execute("SELECT id FROM users")}
         assert people & {row[0] for row in green.execute("SELECT id FROM users")}
 
@@ -144,5 +153,3 @@ def test_the_file_says_the_same_as_the_value() -> None:
     from tenant_lifecycle.sandbox.sample import ownership_yaml
 
     assert ownership_file.loads(ownership_yaml()) == SAMPLE_MAP
-
-

@@ -277,7 +277,7 @@ class SqlJournal:
     def finish_item(self, lease: Lease, key: str, worker: str, item: str, output: Json) -> bool:
         """Record an item's outcome."""
         with self.db.writing() as conn:
-            leases.lock_running(conn, lease)
+            leases.lock_progress(conn, lease)
             return work_items.finish(conn, lease, key, worker, item, output)
 
     def fail_item(

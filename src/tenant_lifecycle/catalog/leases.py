@@ -118,19 +118,13 @@ def guard(db: ControlDatabase, conn: Connection, lease: Lease, **changes: Any) -
     Raises:
         LeaseLost: the lease is somebody else's, or nobody's.
     """
-    row = conn.execute(
+    statement = (
         operation.update()
-        .where(
-            operation.c.id == lease.operation_id,
-            operation.c.owner == lease.owner,
-            operation.c.token == lease.token,
-        )
+        .where(_is_of(lease))
         .values({"rev": operation.c.rev + 1, "lease_until": db.clock() + lease.ttl_s, **changes})
         .returning(operation.c.desired, operation.c.aborting, operation.c.state)
-    ).one_or_none()
-    if row is None:
-        raise LeaseLost(f"another driver has {lease.operation_id}", next_step="nothing to do: it goes on")
-    return row
+    )
+    return _held(conn.execute(statement), lease)
 
 
 def lock_running(conn: Connection, lease: Lease) -> None:
@@ -139,17 +133,31 @@ def lock_running(conn: Connection, lease: Lease) -> None:
     Raises:
         LeaseLost: the lease is over.
     """
-    row = conn.execute(
-        sa.select(operation.c.id)
-        .where(
-            operation.c.id == lease.operation_id,
-            operation.c.token == lease.token,
-            operation.c.owner == lease.owner,
-        )
-        .with_for_update(read=True)
-    ).one_or_none()
+    _held(conn.execute(sa.select(operation.c.id).where(_is_of(lease)).with_for_update(read=True)), lease)
+
+
+def lock_progress(conn: Connection, lease: Lease) -> None:
+    """As `lock_running`, alone, and forget the stalls: something was achieved.
+
+    A transaction takes one or the other: two that held the shared lock would wait for each other for this one.
+    """
+    statement = operation.update().where(_is_of(lease)).values(stalls=0).returning(operation.c.id)
+    _held(conn.execute(statement), lease)
+
+
+def _is_of(lease: Lease) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        operation.c.id == lease.operation_id,
+        operation.c.owner == lease.owner,
+        operation.c.token == lease.token,
+    )
+
+
+def _held(result: sa.CursorResult[Any], lease: Lease) -> Row[Any]:
+    row = result.one_or_none()
     if row is None:
         raise LeaseLost(f"another driver has {lease.operation_id}", next_step="nothing to do: it goes on")
+    return row
 
 
 def add_event(

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.rows import error_json
-from tenant_lifecycle.catalog.tables import operation, work_item
+from tenant_lifecycle.catalog.tables import work_item
 from tenant_lifecycle.engine.items import ItemCounts, WorkItem
 from tenant_lifecycle.engine.journal import Lease
 from tenant_lifecycle.model.operation import ErrorRecord, Json
@@ -105,19 +105,12 @@ def renew(db: ControlDatabase, conn: Connection, lease: Lease, step: str, worker
 
 
 def finish(conn: Connection, lease: Lease, step: str, worker: str, key: str, output: Json) -> bool:
-    """Record the outcome of an item that is still this worker's; that is progress of the operation."""
+    """Record the outcome of an item that is still this worker's; False if it is not."""
     changed = conn.execute(
         work_item.update()
         .where(_mine(lease, step, worker), work_item.c.key == key)
         .values(status="done", output=dict(output), error=None)
     )
-    if changed.rowcount == 1:
-        # Only when there is something to forget: this row lock is shared with the other workers.
-        conn.execute(
-            operation.update()
-            .where(operation.c.id == lease.operation_id, operation.c.stalls > 0)
-            .values(stalls=0)
-        )
     return changed.rowcount == 1
 
 

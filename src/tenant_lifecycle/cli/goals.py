@@ -32,9 +32,7 @@ class Ended:
     def reached(self, operation: Operation, steps: Sequence[StepRecord]) -> ExitCode | None:  # noqa: ARG002
         if operation.state in self.wanted:
             return ExitCode.OK
-        if operation.state in TERMINAL | STANDS:
-            return outcome(operation)
-        return None
+        return _ended_otherwise(operation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +44,9 @@ class Flipped:
     def reached(self, operation: Operation, steps: Sequence[StepRecord]) -> ExitCode | None:
         if flips_done(steps) >= self.turn:
             return ExitCode.OK
-        if operation.state in TERMINAL | STANDS:
-            # Ended without that flip, however well: it is not what was asked for.
-            return outcome(operation) or ExitCode.FAILED
-        if waits_for_promote(steps):
+        if operation.state not in TERMINAL | STANDS and waits_for_promote(steps):
             return ExitCode.WAITS_FOR_PERSON
-        return None
+        return _ended_otherwise(operation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +68,14 @@ class Paused:
     def reached(self, operation: Operation, steps: Sequence[StepRecord]) -> ExitCode | None:  # noqa: ARG002
         if operation.state is State.PAUSED:
             return ExitCode.OK
-        return outcome(operation) if operation.state in TERMINAL | STANDS else None
+        return _ended_otherwise(operation)
+
+
+def _ended_otherwise(operation: Operation) -> ExitCode | None:
+    """The code where nothing more will come; a good end is a failure too if it is not what was asked for."""
+    if operation.state not in TERMINAL | STANDS:
+        return None
+    return outcome(operation) or ExitCode.FAILED
 
 
 def flips_done(steps: Sequence[StepRecord]) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -56,6 +55,11 @@ class Output:
         return self._stderr.is_terminal and not self._stderr.is_dumb_terminal and not os.environ.get("CI")
 
     @property
+    def encoding(self) -> str:
+        """In which data is written."""
+        return self._stdout.encoding
+
+    @property
     def talk(self) -> Console:
         """The console on stderr."""
         return self._stderr
@@ -71,8 +75,8 @@ class Output:
         self.next(next_steps)
 
     def json_line(self, document: Mapping[str, Any]) -> None:
-        """One JSON object on one line of stdout, written at once."""
-        print(json.dumps(document, ensure_ascii=False), flush=True)
+        """One JSON object on one line of stdout, written at once; ASCII, which every encoding can say."""
+        print(json.dumps(document), flush=True)
 
     def lines(self, lines: Iterable[Line]) -> None:
         """Lines of text on stdout, never wrapped."""
@@ -93,11 +97,16 @@ class Output:
 
 def wants_json(arguments: Sequence[str]) -> bool:
     """Whether a command line asks for JSON; needed where the line itself is wrong and cannot be parsed."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    pairs = zip(arguments, [*arguments, ""][1:], strict=True)
     return any(
         one in ("--json", "--output=json", "-ojson") or (one in ("-o", "--output") and two == "json")
         for one, two in pairs
     )
+
+
+def one_line(text: str) -> str:
+    """A message of a server or a driver without its line breaks."""
+    return " ".join(text.split())
 
 
 def printable(text: str) -> str:
@@ -105,15 +114,16 @@ def printable(text: str) -> str:
 
     Control characters and those that change the direction of writing become ``\\x1b`` and ``\\u202e``.
     """
-    return "".join(character if _harmless(character) else _escaped(character) for character in text)
-
-
-def _harmless(character: str) -> bool:
-    return unicodedata.category(character) not in ("Cc", "Cf", "Zl", "Zp", "Cs")
+    return "".join(character if character.isprintable() else _escaped(character) for character in text)
 
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def styled(text: str, style: str) -> Text:
+    """A line in one style; what a terminal would obey is made visible before anything of it is dropped."""
+    return Text(printable(text), style)
 
 
 def _safe(line: Line) -> Text:

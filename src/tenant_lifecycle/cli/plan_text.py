@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from rich.text import Text
 
-from tenant_lifecycle.cli.output import Line, bytes_text, count_text, table
+from tenant_lifecycle.cli.output import Line, bytes_text, count_text, one_line, printable, styled, table
 from tenant_lifecycle.model.durations import format_duration
 from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.model.plan import MigrationPlan
@@ -20,7 +20,7 @@ MOST_DIFFERENCES = 50
 
 def plan_lines(plan: MigrationPlan) -> Iterator[Line]:
     """What would happen, how much it is, and what forbids it."""
-    yield Text(f"PLAN  {plan.tenant}  {plan.source} → {plan.target}", "bold")
+    yield styled(f"PLAN  {plan.tenant}  {plan.source} → {plan.target}", "bold")
     yield f"hash  {plan.hash}"
     yield ""
     rows = [
@@ -52,7 +52,9 @@ def finding_lines(findings: Iterable[Finding]) -> Iterator[Line]:
     for finding in findings:
         subject = f"{finding.subject}: " if finding.subject else ""
         word = f"{_WORDS[finding.severity]:<7}"
-        yield Text.assemble((word, _STYLES[finding.severity]), f"  {subject}{finding.message}")
+        yield Text.assemble(
+            (word, _STYLES[finding.severity]), f"  {printable(subject + one_line(finding.message))}"
+        )
         if finding.next_step and finding.severity is not Severity.OK:
             yield f"         mend: {finding.next_step}"
 
@@ -75,7 +77,7 @@ def report_lines(report: VerificationReport) -> Iterator[Line]:
         yield f"and {len(differences) - MOST_DIFFERENCES} more; --json lists all"
     verdict = "equal" if report.consistent else f"{len(differences)} difference(s)"
     verdict = verdict if report.sets else "nothing was compared"
-    yield Text(
+    yield styled(
         f"{report.source} and {report.target}: {verdict}, {count_text(report.items)} items "
         f"in {format_duration(report.seconds)}",
         "bold green" if report.consistent else "bold red",

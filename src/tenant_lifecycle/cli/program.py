@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -18,9 +19,11 @@ from tenant_lifecycle.cli.demo import demo
 from tenant_lifecycle.cli.errors import report, report_unexpected, report_usage
 from tenant_lifecycle.cli.exit_codes import ExitCode
 from tenant_lifecycle.cli.invocation import Invocation, Opener
+from tenant_lifecycle.cli.map import map_app
 from tenant_lifecycle.cli.migrate import migrate_app
 from tenant_lifecycle.cli.op import op_app
 from tenant_lifecycle.cli.output import wants_json
+from tenant_lifecycle.cli.sandbox import sandbox_app
 from tenant_lifecycle.cli.service import Lifecycle
 from tenant_lifecycle.cli.tenant import tenant_app
 from tenant_lifecycle.cli.verify import verify
@@ -40,10 +43,12 @@ app.add_typer(migrate_app, name="migrate")
 app.command()(verify)
 app.add_typer(op_app, name="op")
 app.add_typer(tenant_app, name="tenant")
+app.add_typer(map_app, name="map")
 app.add_typer(worker.worker_app, name="worker")
 app.add_typer(starting.config_app, name="config")
 app.command()(starting.version)
 app.command()(demo)
+app.add_typer(sandbox_app, name="sandbox")
 
 
 @app.callback()
@@ -86,6 +91,10 @@ def main(arguments: Sequence[str] | None = None, *, opener: Opener = open_lifecy
     """Run one command line and return its exit code; nothing is raised."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     json = wants_json(given)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # An arrow or a tenant's name that the encoding lacks is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(args=given, prog_name="tenantctl", standalone_mode=False, obj=opener)
         return int(code or ExitCode.OK)

@@ -6,6 +6,7 @@ word; marks and colours only repeat it.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,7 @@ from typing import Any
 from rich.text import Text
 
 from tenant_lifecycle.cli.history import event_line
-from tenant_lifecycle.cli.output import bytes_text, count_text, printable
+from tenant_lifecycle.cli.output import bytes_text, count_text, one_line, printable
 from tenant_lifecycle.model.durations import format_duration
 
 #: Sets shown below a running step; the rest is summed up in one line.
@@ -49,7 +50,7 @@ _STATE_STYLES = {
 def tree(document: Mapping[str, Any], width: int = 80, glyphs: Glyphs = UNICODE) -> list[Text]:
     """Draw a snapshot (`documents.snapshot`) in lines of at most ``width`` columns, at least 40."""
     width = max(40, width)
-    lines = [*_header(document, glyphs), *_steps(document, glyphs), *_footer(document)]
+    lines = [*_header(document, glyphs), *_steps(document, glyphs), *_footer(document, width)]
     for line in lines:
         if line.cell_len > width:
             line.truncate(width - len(glyphs.cut))
@@ -123,11 +124,18 @@ def _step_lines(
 def _row(mark: str, title: str, column: int, status: str, facts: str) -> Text:
     style = _STYLES[status]
     word = "" if status == "ahead" else status
-    title = printable(title)
-    title = title if len(title) <= column else title[: column - 1] + "…"
-    row = Text.assemble((f"{mark} {title:<{column}}", style), "  ", (f"{word:<7}", style), f"  {facts}")
+    row = Text.assemble(
+        (f"{mark} {_cut(printable(title), column):<{column}}", style),
+        "  ",
+        (f"{word:<7}", style),
+        f"  {facts}",
+    )
     row.rstrip()
     return row
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 2] + ".."
 
 
 def _word(step: Mapping[str, Any], operation: Mapping[str, Any]) -> str:
@@ -140,26 +148,26 @@ def _word(step: Mapping[str, Any], operation: Mapping[str, Any]) -> str:
     return "waiting" if waits else "running"
 
 
+#: Numbers in a finished step's output that are worth a word.
+_COUNTS = {"items": "items", "applied": "changes", "created": "created", "removed": "removed"}
+
+
 def _done_facts(output: Mapping[str, Any]) -> Iterator[str]:
     """What is worth a word of a finished step's output; outputs of other kinds show nothing."""
-    for key, word in (
-        ("items", "items"),
-        ("applied", "changes"),
-        ("created", "created"),
-        ("removed", "removed"),
-    ):
+    timing = output.get("timing")
+    if isinstance(timing, Mapping) and "pause_ms" in timing:
+        yield f"pause {timing['pause_ms']:.1f} ms"
+    if isinstance(output.get("differences"), int):
+        yield f"{output['differences']} differences"
+    for key, word in _COUNTS.items():
         if isinstance(output.get(key), int):
             yield f"{count_text(output[key])} {word}"
     if isinstance(output.get("bytes"), int):
         yield bytes_text(output["bytes"])
-    if isinstance(output.get("differences"), int):
-        yield f"{output['differences']} differences"
     if output.get("repaired"):
         yield f"{output['repaired']} repaired"
     if output.get("writer"):
         yield f"writer {printable(str(output['writer']))}"
-    if isinstance(output.get("timing"), Mapping) and "pause_ms" in output["timing"]:
-        yield f"pause {output['timing']['pause_ms']:.1f} ms"
     if isinstance(output.get("attempts"), int) and output["attempts"] > 1:
         yield f"{output['attempts']} attempts"
 
@@ -193,7 +201,7 @@ def _set_lines(detail: Mapping[str, Any]) -> list[Text]:
     if not names:
         return []
     column = min(40, max(len(printable(name)) for name in names))
-    lines = [Text(f"{printable(name)[:column]:<{column}}  {_set_text(sets[name])}") for name in names]
+    lines = [Text(f"{_cut(printable(name), column):<{column}}  {_set_text(sets[name])}") for name in names]
     if len(sets) > len(names):
         lines.append(Text(f"and {len(sets) - len(names)} more"))
     return lines
@@ -208,14 +216,17 @@ def _set_text(value: Any) -> str:
 
 
 def _error_text(step: Mapping[str, Any], now: float) -> str:
-    text = printable(step["error"]["message"])
+    text = printable(one_line(step["error"]["message"]))
     if step["next_try_at"]:
         text += f"; next try in {format_duration(max(0.0, _when(step['next_try_at']) - now))}"
     return text
 
 
-def _footer(document: Mapping[str, Any]) -> Iterator[Text]:
-    yield Text.assemble(("Why: ", "bold"), printable(document["why"]))
+def _footer(document: Mapping[str, Any], width: int) -> Iterator[Text]:
+    """The sentence that says why is never cut, only broken into lines."""
+    sentence = textwrap.wrap(printable(document["why"]), width - len("Why: ")) or [""]
+    for index, line in enumerate(sentence):
+        yield Text.assemble(("Why: " if index == 0 else "     ", "bold"), line)
     for event in document["events"]:
         yield Text(printable(event_line(event)), "dim")
 

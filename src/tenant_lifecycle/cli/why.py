@@ -88,7 +88,8 @@ def _succeeded(case: _Case) -> str:
 
 def _failed(case: _Case) -> str:
     error = case.operation.error
-    return "Failed, and nothing of it is left behind. " + (_of_error(error) if error is not None else "")
+    reason = f" {_of_error(error)}" if error is not None else ""
+    return f"Failed, and nothing of it is left behind.{reason}"
 
 
 def _aborted(case: _Case) -> str:
@@ -142,7 +143,7 @@ def _of_error(error: ErrorRecord) -> str:
 
 
 def _sentence(text: str) -> str:
-    text = text.strip()
+    text = " ".join(text.split())
     return text if text.endswith((".", "!", "?")) else text + "."
 
 

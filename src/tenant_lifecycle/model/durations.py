@@ -22,14 +22,18 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """For people, two units at most: ``340 ms``, ``0:41``, ``31:08``, ``2 h 05 min``, ``3 d 4 h``."""
+    """For people, two units at most: ``340 ms``, ``1.5 s``, ``0:41``, ``31:08``, ``2 h 05 min``, ``3 d 4 h``."""
     if seconds < 0:
         return "0 ms"
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
     whole = int(seconds)
     if whole < 3600:
         return f"{whole // 60}:{whole % 60:02d}"
     if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+        minutes = whole % 3600 // 60
+        return f"{whole // 3600} h" + (f" {minutes:02d} min" if minutes else "")
+    hours = whole % 86400 // 3600
+    return f"{whole // 86400} d" + (f" {hours} h" if hours else "")

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 from tenant_lifecycle.sandbox.ledger import Do, Effect
-from tenant_lifecycle.sandbox.writes import Belongings, Document
+from tenant_lifecycle.sandbox.writes.hand import Belongings, Document
 
 #: How many seeded documents and messages a writer takes at most.
 LIMIT = 100
@@ -15,7 +15,7 @@ LIMIT = 100
 
 def claim(
     conn: psycopg.Connection[Any], tenant: str, place: int, places: int
-) -> tuple[Belongings, tuple[Effect, ...]]:
+) -> tuple[Belongings, list[Effect]]:
     """The belongings of writer number ``place`` of ``places``, and the present state of its rows as effects.
 
     Messages are claimed without their conversations: they are updated and deleted one by one.
@@ -39,7 +39,7 @@ def claim(
         own.messages[ref] = conversation
         values = {"content": content, "tokens": str(tokens), "conversation": conversation}
         effects.append(Effect(Do.PUT, "messages", {"ref": ref}, values))
-    return own, tuple(effects)
+    return own, effects
 
 
 _COLLECTIONS = "SELECT id::text FROM collections WHERE tenant_id = %(tenant)s ORDER BY id LIMIT 20"

@@ -181,15 +181,14 @@ class _Story:
     def move(self) -> None:
         """Plan, start, flip back and forth, complete."""
         lifecycle, tenant = self._lifecycle, TenantId(PLATINUM)
-        plan = lifecycle.plan_migration(tenant, "blue", "green")
+        options = MigrationOptions(settle_s=3600.0)
+        plan = lifecycle.plan_migration(tenant, "blue", "green", options)
         rows, size = sum(s.items for s in plan.stores), sum(s.bytes for s in plan.stores)
         self._say(
             f"plan {plan.hash[:19]}: {plan.tenant} blue -> green, {rows:,} rows, {size / 1e6:.0f} MB (estimated), "
             f"{len(plan.findings)} checks, {len(plan.refusals)} refusals"
         )
-        id = lifecycle.start_migration(
-            tenant, "blue", "green", MigrationOptions(settle_s=3600.0), if_plan=plan.hash, actor=ACTOR
-        )
+        id = lifecycle.start_migration(tenant, "blue", "green", options, if_plan=plan.hash, actor=ACTOR)
         self._tell_steps(id, until="flip/1")
         for turn in range(2, self._settings.flips + 1):
             time.sleep(self._settings.between_s)
@@ -208,7 +207,7 @@ class _Story:
         took = ((step.done_at or 0.0) - self._asked[turn]) * 1e3
         self._say(
             f"{'rollback to blue' if back else 'forward to green'} under load: {took:.0f} ms from decision to new "
-            f"writer, writes paused {timing.get('pause_ms', 0.0):.1f} ms"
+            f"writer, writes paused {timing.get('pause_ms', 0.0):.1f} ms ({_parts(timing)})"
         )
 
     def _tell_steps(self, id: str, *, until: str, after: str | None = None) -> None:
@@ -301,6 +300,13 @@ class _Story:
             },
             rows_left_on_source=left,
         )
+
+
+def _parts(timing: Mapping[str, float]) -> str:
+    """Where the pause went."""
+    names = ("drain", "marker", "compare", "counters", "commit", "activate")
+    parts = [f"{name} {timing[f'{name}_ms']:.1f}" for name in names if f"{name}_ms" in timing]
+    return ", ".join([*parts, f"{timing.get('dirty_items', 0):.0f} items compared"])
 
 
 def _seconds(step: StepRecord) -> float:

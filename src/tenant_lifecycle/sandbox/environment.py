@@ -10,12 +10,15 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import psycopg
 
@@ -75,6 +78,15 @@ class Sandbox:
     #: Extra server settings, for both.
     settings: dict[str, str] = field(default_factory=dict)
     _servers: dict[str, PostgresServer] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, folder: Path) -> Sandbox:
+        """The sandbox that is in a folder, whatever its versions; a new one if there is none."""
+        path = folder / "state.json"
+        if not path.exists():
+            return cls(folder)
+        kept = json.loads(path.read_text())["environments"]
+        return cls(folder, {name: values["major"] for name, values in kept.items()})
 
     def up(self, *, scale: float = 1.0, green: Fill = Fill.RESIDENTS) -> list[EnvironmentStatus]:
         """Start what is not running, fill what is empty, write the two files. Safe to repeat.
@@ -212,12 +224,31 @@ class Sandbox:
 @contextmanager
 def running(sandbox: Sandbox, *, scale: float = 1.0, green: Fill = Fill.RESIDENTS) -> Iterator[Sandbox]:
     """A sandbox for the length of a block: up at the beginning, stopped and deleted at the end, also when
-    the start fails half-way or Ctrl-C ends the block."""
+    the start fails half-way, or Ctrl-C or SIGTERM ends the block."""
+    with _ended_by_sigterm():
+        try:
+            sandbox.up(scale=scale, green=green)
+            yield sandbox
+        finally:
+            sandbox.down(remove=True)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM unwinds the stack like any exit instead of ending the process where it stands."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before: Any = None
+    # Only the main thread can; elsewhere the block ends as it did.
+    with suppress(ValueError):
+        before = signal.signal(signal.SIGTERM, leave)
     try:
-        sandbox.up(scale=scale, green=green)
-        yield sandbox
+        yield
     finally:
-        sandbox.down(remove=True)
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 _LIFECYCLE = """\

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -81,7 +81,7 @@ class LedgerWriter:
         self._tenant = tenant
         self._writer = writer
 
-    def begin(self, seq: int, kind: str, effects: tuple[Effect, ...]) -> None:
+    def begin(self, seq: int, kind: str, effects: Iterable[Effect]) -> None:
         """The write goes out now."""
         line = {
             "seq": seq,

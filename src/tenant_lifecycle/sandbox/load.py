@@ -26,15 +26,20 @@ from typing import Any, Protocol, TypeVar
 
 import psycopg
 
-from tenant_lifecycle.sandbox.burst import Burst
+from tenant_lifecycle.client.gate import Connection, WriterGate
+from tenant_lifecycle.client.outcome import UnknownOutcome
+from tenant_lifecycle.errors import LifecycleError
 from tenant_lifecycle.sandbox.claim import claim
-from tenant_lifecycle.sandbox.gates import Connection, UnknownOutcome, WriterGate
 from tenant_lifecycle.sandbox.ledger import LedgerWriter, Outcome
 from tenant_lifecycle.sandbox.pauses import percentiles
 from tenant_lifecycle.sandbox.text import Writer as TextWriter
-from tenant_lifecycle.sandbox.writes import Mix, Write
+from tenant_lifecycle.sandbox.writes import Mix
+from tenant_lifecycle.sandbox.writes.burst import Burst
+from tenant_lifecycle.sandbox.writes.hand import Hand
+from tenant_lifecycle.sandbox.writes.write import Write, statements
 
 T = TypeVar("T")
+_RETRY_S = 0.02
 
 
 class Gate(Protocol):
@@ -55,7 +60,7 @@ class LoadConfig:
     #: A folder for the ledger; more than one load may write into it.
     ledger: Path
     #: The environment of tenants that no fence row mentions yet.
-    default_environment: str = "blue"
+    home: str = "blue"
     #: None: until it is told to stop.
     seconds: float | None = None
     #: Writes a second of all writers together; None: as fast as they can.
@@ -111,7 +116,7 @@ class Load:
     def __init__(self, config: LoadConfig, gate: Gate | None = None) -> None:
         self.config = config
         self.first_writer = config.first_writer or 1000 * (1 + secrets.randbelow(2_000_000))
-        self._gate: Gate = gate or WriterGate(config.environments, config.default_environment)
+        self._gate: Gate = gate or WriterGate(config.environments, config.home)
         self._stop = threading.Event()
         self._began = time.monotonic()
         self._writers: list[_Thread] = []
@@ -132,7 +137,7 @@ class Load:
                 self._writers.append(_Thread(self, tenant, number, source, interval, ledger))
                 number += 1
         for tenant, rows in config.burst.items():
-            burst = Burst(tenant, number, self._collection(tenant), rows)
+            burst = Burst(number, self._collection(tenant), rows)
             ledger = LedgerWriter(config.ledger, tenant, number)
             self._writers.append(_Thread(self, tenant, number, burst.next, burst.interval_s, ledger))
             number += 1
@@ -167,7 +172,7 @@ class Load:
         own, effects = self._gate.run(tenant, lambda conn: claim(conn, tenant, place, places))
         ledger.begin(0, "claim", effects)
         ledger.end(0, Outcome.ACK, 0)
-        return Mix(tenant, number, random, TextWriter(random), own, frozenset(self.config.kinds)).next
+        return Mix(Hand(tenant, number, random, TextWriter(random), own), self.config.kinds).next
 
     def _collection(self, tenant: str) -> str:
         own, _ = self._gate.run(tenant, lambda conn: claim(conn, tenant, 0, 1_000_000))
@@ -257,6 +262,7 @@ class _Thread(threading.Thread):
             self.errors.append(f"{write.kind}: {error}")
 
     def _send(self, write: Write) -> tuple[Outcome, str]:
+        sql = statements()
         marker = {
             "tenant": self.tenant,
             "writer": self._number,
@@ -265,44 +271,67 @@ class _Thread(threading.Thread):
         }
 
         def block(conn: psycopg.Connection[Any]) -> None:
-            for statement, values in write.statements:
-                conn.execute(statement, values)
-            conn.execute(_MARKER, marker)
+            for name, values in write.statements:
+                conn.execute(sql[name], values)
+            conn.execute(sql["marker"], marker)
 
-        try:
-            self._load._gate.run(self.tenant, block, self._load.config.deadline_s)
-        except UnknownOutcome as exc:
-            return Outcome.UNKNOWN, _one_line(exc)
-        except Exception as exc:
-            # Whatever it is, the client was told that its write failed; the ledger must say so.
-            return Outcome.FAILED, _one_line(exc)
-        return Outcome.ACK, ""
-
-
-_MARKER = """INSERT INTO load_writes (tenant_id, writer, seq, payload)
-VALUES (%(tenant)s, %(writer)s, %(seq)s, %(payload)s)"""
+        give_up = time.monotonic() + self._load.config.deadline_s
+        while True:
+            try:
+                self._load._gate.run(self.tenant, block, max(0.0, give_up - time.monotonic()))
+            except UnknownOutcome as exc:
+                return Outcome.UNKNOWN, _one_line(exc)
+            except psycopg.OperationalError as exc:
+                # Rolled back for certain (a deadlock, a connection that broke before the COMMIT): try again,
+                # as an application does.
+                if time.monotonic() + _RETRY_S >= give_up:
+                    return Outcome.FAILED, _one_line(exc)
+                time.sleep(_RETRY_S)
+            except (psycopg.Error, LifecycleError) as exc:
+                return Outcome.FAILED, _one_line(exc)
+            else:
+                return Outcome.ACK, ""
 
 
 def _one_line(exc: BaseException) -> str:
     return f"{type(exc).__name__}: {' '.join(str(exc).split())}"[:300]
 
 
+def run_load(config: LoadConfig, started: Callable[[Load], None]) -> LoadSummary:
+    """Run a load in the foreground of this process (main thread) until its deadline, SIGTERM or SIGINT, or
+    until the process that started this one is gone; ``started`` is called when all writers run."""
+    load, told, parent = Load(config), threading.Event(), os.getppid()
+    before = {
+        number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    # Threads wait for each other's turn 5 ms by default, which would look like a slow database.
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)
+    try:
+        load.start()
+        started(load)
+        load.wait(lambda: told.is_set() or os.getppid() != parent)
+        return load.stop()
+    finally:
+        sys.setswitchinterval(interval)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one load in the foreground; 0, or 1 if a write failed."""
+    """One load as a process of its own; 0, or 1 if a write failed."""
     parser = argparse.ArgumentParser(prog="python -m tenant_lifecycle.sandbox.load")
     parser.add_argument("--config", required=True, help="JSON, or @FILE")
     text: str = parser.parse_args(arguments).config
-    load = Load(LoadConfig.from_json(Path(text[1:]).read_text() if text.startswith("@") else text))
-    told = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    # Threads wait for each other's turn 5 ms by default, which would look like a slow database.
-    sys.setswitchinterval(0.0005)
-    parent = os.getppid()
-    load.start()
-    print(json.dumps({"event": "writing", "pid": os.getpid(), "first_writer": load.first_writer}), flush=True)
-    load.wait(lambda: told.is_set() or os.getppid() != parent)
-    summary = load.stop()
+    config = LoadConfig.from_json(Path(text[1:]).read_text() if text.startswith("@") else text)
+
+    def started(load: Load) -> None:
+        print(
+            json.dumps({"event": "writing", "pid": os.getpid(), "first_writer": load.first_writer}),
+            flush=True,
+        )
+
+    summary = run_load(config, started)
     print(json.dumps(asdict(summary)), flush=True)
     return 1 if summary.failed else 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from tenant_lifecycle.sandbox.ledger import Outcome, read_ledger
@@ -25,17 +26,21 @@ class Pause:
 def pauses(folder: Path, tenant: str, windows: Sequence[tuple[float, float]]) -> list[Pause]:
     """One `Pause` for each window, given as seconds since 1970, beginning and end."""
     entries = [entry for entry in read_ledger(folder) if entry.tenant == tenant and entry.seq > 0]
-    acks = [(e.began, e.ended) for e in entries if e.outcome is Outcome.ACK and e.ended is not None]
-    ends = sorted(ended for _, ended in acks)
+    acks = [
+        (entry.began, entry.ended, entry.latency_ms)
+        for entry in entries
+        if entry.outcome is Outcome.ACK and entry.ended is not None and entry.latency_ms is not None
+    ]
+    ends = sorted(ended for _, ended, _ in acks)
     result: list[Pause] = []
     for start, end in windows:
-        touched = [(began, ended) for began, ended in acks if began <= end and ended >= start]
+        touched = [latency for began, ended, latency in acks if began <= end and ended >= start]
         failed = sum(
             1 for e in entries if e.outcome is Outcome.FAILED and e.began <= end and (e.ended or end) >= start
         )
         result.append(
             Pause(
-                latency_ms=max(((ended - began) * 1000 for began, ended in touched), default=0.0),
+                latency_ms=max(touched, default=0.0),
                 gap_ms=_longest_gap(ends, start, end),
                 writes=len(touched),
                 failed=failed,
@@ -47,9 +52,7 @@ def pauses(folder: Path, tenant: str, windows: Sequence[tuple[float, float]]) ->
 def _longest_gap(ends: list[float], start: float, end: float) -> float:
     """Longest time between two acknowledgements that overlaps the window."""
     gaps = [
-        (later - earlier) * 1000
-        for earlier, later in zip(ends, ends[1:], strict=False)
-        if earlier <= end and later >= start
+        (later - earlier) * 1000 for earlier, later in pairwise(ends) if earlier <= end and later >= start
     ]
     return max(gaps, default=0.0)
 

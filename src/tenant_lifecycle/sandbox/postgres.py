@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from tenant_lifecycle.sandbox.binaries import installed, place_for, programs, reachable, server_user
 
@@ -84,8 +84,8 @@ class PostgresServer:
         return self.home / "log"
 
     def dsn(self, database: str = "postgres", user: str = "postgres") -> str:
-        """A libpq connection string to one of its databases."""
-        return f"host=127.0.0.1 port={self.port} user={user} dbname={database}"
+        """A libpq connection string to one of its databases; the wheel's servers speak no TLS."""
+        return f"host=127.0.0.1 port={self.port} user={user} dbname={database} sslmode=disable"
 
     @property
     def pid(self) -> int | None:
@@ -229,7 +229,6 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: str) -> None:
         user = server_user()
-        identity = {} if user is None else {"user": user.uid, "group": user.gid, "extra_groups": ()}
         before = self.log.stat().st_size if self.log.exists() else 0
         # The output goes to a file: a server that inherits a pipe would keep our reader waiting for ever.
         with tempfile.TemporaryFile() as output:
@@ -238,7 +237,8 @@ class PostgresServer:
                 stdout=output, stderr=output, stdin=subprocess.DEVNULL, cwd="/",
                 # Ctrl-C is for us, not for the servers; and nobody's PGOPTIONS count here.
                 start_new_session=True, env={k: v for k, v in os.environ.items() if not k.startswith("PG")},
-                check=False, **identity,  # type: ignore[arg-type]
+                check=False,
+                user=user.uid if user else None, group=user.gid if user else None, extra_groups=() if user else None,
             )  # fmt: skip
             if done.returncode != 0:
                 output.seek(0)
@@ -262,6 +262,6 @@ def _wait_until_gone(processes: list[psutil.Process], timeout_s: float = 30) -> 
 
 def _alive(process: psutil.Process) -> bool:
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False

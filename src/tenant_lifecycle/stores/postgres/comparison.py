@@ -1,12 +1,14 @@
 """What two databases need to know about each other to compare one tenant's rows; read once, then kept.
 
 A flip has no time for catalogue queries, so `comparison` remembers its answer for a pair of databases and a
-tenant. `compare` of a whole set reads it anew; DDL in between is the feed's business to notice.
+tenant. A comparison of whole sets reads it anew; DDL in between is the feed's business to notice.
 """
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -71,6 +73,8 @@ class Comparison:
     #: Sets in the order parents before children; those missing on the target are not in `pairs`.
     order: tuple[str, ...]
     pairs: Mapping[str, Pair]
+    #: On the monotonic clock.
+    read_at: float
     #: SQL that was put together before, by what it is for.
     texts: dict[object, sql.Composed] = field(default_factory=dict)
 
@@ -100,13 +104,15 @@ _lock = threading.Lock()
 _KEPT = 32
 
 
-def comparison(source: Database, target: Database, tenant: TenantId, *, fresh: bool = False) -> Comparison:
-    """The comparison of the two databases for the tenant, from memory unless ``fresh``."""
+def comparison(
+    source: Database, target: Database, tenant: TenantId, *, max_age_s: float = math.inf
+) -> Comparison:
+    """The comparison of the two databases for the tenant, from memory unless it is older than that."""
     name = (id(source), id(target), str(tenant))
     with _lock:
         known = _known.get(name)
     # The remembered one keeps both databases alive, so an id cannot have been given away again.
-    if known is not None and not fresh:
+    if known is not None and time.monotonic() - known.read_at <= max_age_s:
         return known
     known = _read(source, target, tenant)
     with _lock:
@@ -170,6 +176,7 @@ def sessions(source: Database, target: Database) -> Iterator[Sessions]:
 
 
 def _read(source: Database, target: Database, tenant: TenantId) -> Comparison:
+    read_at = time.monotonic()
     ours, theirs = both(lambda: _catalogue(source, tenant), lambda: _catalogue(target, tenant))
     resolved = source.map.resolve(tenant, frozenset(ours))
     pairs: dict[str, Pair] = {}
@@ -184,7 +191,7 @@ def _read(source: Database, target: Database, tenant: TenantId) -> Comparison:
                 _side(resolved, right, right_forms, key, columns),
             )
     order = tuple(str(name) for name in resolved.moved)
-    return Comparison(source, target, tenant, resolved, order, pairs)
+    return Comparison(source, target, tenant, resolved, order, pairs, read_at)
 
 
 def _catalogue(database: Database, tenant: TenantId) -> dict[TableName, tuple[Table, Mapping[str, Form]]]:

@@ -6,6 +6,7 @@ Every story of this store (copy, feed, fence, digests ...) is a module of its ow
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -41,15 +42,24 @@ class Database:
         Sessions are kept open between uses, because a flip has no time to connect. One that was left in a
         transaction or broke is closed, not reused.
         """
-        with self._lock:
-            conn = self._idle.pop() if self._idle else None
-        if conn is None or conn.closed:
-            conn = self.connect()
+        conn = self._borrow() or self.connect()
         try:
             with translating(self.name):
                 yield conn
         finally:
             self._give_back(conn)
+
+    def _borrow(self) -> Connection | None:
+        """An idle session whose wire still stands, as far as can be seen without a round trip; else None."""
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                conn = self._idle.pop()
+            # Nothing is due on an idle session: what can be read is the server's good-bye, or a reset.
+            if not conn.closed and not select.select([conn.fileno()], [], [], 0)[0]:
+                return conn
+            conn.close()
 
     def _give_back(self, conn: Connection) -> None:
         clean = not conn.closed and conn.info.transaction_status.name == "IDLE"

@@ -33,6 +33,8 @@ LEAF_ROWS = 1_000
 SAMPLE_ROWS = 100_000
 #: Above this many suspects in a set the rest is not listed: somebody has to look, not a machine.
 MOST_SUSPECTS = 100_000
+#: A comparison of set after set reads the catalogues once in this time.
+CATALOGUE_AGE_S = 2.0
 #: Name of the one item that a set without keys consists of.
 WHOLE_SET = b""
 
@@ -62,7 +64,7 @@ def compare(source: Database, target: Database, tenant: TenantId, set_name: str,
     Raises:
         PreconditionRefused: the target lacks the table or one of its columns.
     """
-    pair = comparison(source, target, tenant, fresh=True).pair(set_name)
+    pair = comparison(source, target, tenant, max_age_s=CATALOGUE_AGE_S).pair(set_name)
     with sessions(source, target) as on:
         if pair.keyless:
             left, right = on.ask(pair, whole_sum)

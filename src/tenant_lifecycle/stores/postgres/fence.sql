@@ -70,11 +70,12 @@ BEGIN
 END $$;
 
 -- For a transaction that cannot see changes: fail with 40001 as soon as the fence's row was changed. The row
--- lock that finds out is given back at once, and is the weakest there is, so that it holds up no flip.
+-- lock that finds out (a weaker one overlooks a change of other columns than the key) is given back at once
+-- with its subtransaction, so that it holds up no flip.
 CREATE OR REPLACE FUNCTION tenant_lifecycle.fail_if_changed(p_tenant text) RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-    PERFORM FROM tenant_lifecycle.fence f WHERE f.tenant OPERATOR(pg_catalog.=) p_tenant FOR KEY SHARE;
+    PERFORM FROM tenant_lifecycle.fence f WHERE f.tenant OPERATOR(pg_catalog.=) p_tenant FOR SHARE;
     RAISE EXCEPTION USING ERRCODE = 'TL003';
 EXCEPTION WHEN SQLSTATE 'TL003' THEN
     RETURN;

@@ -201,7 +201,7 @@ def look(conn: Connection, side: Side, fields: Fields) -> list[Found]:
         first=sql.Identifier(side.key[0].name),
         owned=side.owned,
         exclusive=side.exclusive or sql.SQL("TRUE"),
-        hashes=sql.SQL(", ").join([hash_of(form.value(ROW), 1) for form in side.columns]),
+        hashes=sql.SQL(", ").join([hash_of(row_bytes([form], ROW), 1) for form in side.columns]),
         keys=keys_sql(side),
         table=table_sql(side.table.name),
         matches=key_matches(side, ROW),

@@ -98,7 +98,7 @@ def _operations() -> None:
         *(_json(name, null=True) for name in ("result", "error", "cause")),
         sa.PrimaryKeyConstraint("id", name="pk_operation"),
         sa.ForeignKeyConstraint(["parent_id"], ["operation.id"], name="fk_operation_operation"),
-        sa.CheckConstraint("desired IN ('run', 'pause', 'abort')", name="ck_operation_desired"),
+        sa.CheckConstraint("desired IN ('run', 'pause', 'abort')", name=op.f("ck_operation_desired")),
     )
     op.create_index(
         "one_active",
