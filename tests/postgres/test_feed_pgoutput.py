@@ -16,7 +16,17 @@ from tenant_lifecycle.stores.postgres.feed.intake import Intake
 from tenant_lifecycle.stores.postgres.feed.layout import Layout, StreamColumn
 from tenant_lifecycle.stores.postgres.feed.owner import Owner
 from tenant_lifecycle.stores.postgres.feed.pgoutput import NULL
-from tenant_lifecycle.stores.postgres.feed.record import DROP, PART, PUT, REREAD, Record, decode, encode
+from tenant_lifecycle.stores.postgres.feed.record import (
+    DROP,
+    FRESH,
+    KNOWN,
+    PART,
+    PUT,
+    REREAD,
+    Record,
+    decode,
+    encode,
+)
 from tenant_lifecycle.stores.postgres.tables import Table
 
 HEADER = b"w" + bytes(24)
@@ -137,11 +147,11 @@ def test_rows_become_copy_rows_without_being_decoded(intake: Intake, kept: Kept)
     (record,) = kept.records
     body = field(b"1") + field(b"us")
     assert record.changes == [
-        (PUT, 0, KEY, body + field(b"\0\xff"), 0),
+        (PUT, 0, KEY, body + field(b"\0\xff"), FRESH),
         (PUT, 0, KEY, body + NULL, 0),
         (PART, 0, KEY, body + NULL, 0b011),
         (DROP, 0, KEY, field(b"1") + NULL * 2, 0),
-        (PUT, 0, b"\0\1" + field(b"3"), field(b"3") + field(b"us") + field(b"text"), 0),
+        (PUT, 0, b"\0\1" + field(b"3"), field(b"3") + field(b"us") + field(b"text"), FRESH),
         (DROP, 0, b"\0\1" + field(b"9"), field(b"9") + NULL * 2, 0),
     ]
     assert (record.position, record.committed, record.count) == (108, 100, 6)
@@ -269,6 +279,12 @@ def test_the_last_state_of_a_row_is_what_counts() -> None:
     )  # fmt: skip
     assert state((DROP, b"", 0), (PART, part, 0b011)) == (REREAD, part, 0)
     assert state((PART, part, 0b011), (PUT, whole, 0)) == (PUT, whole, 0)
+    # The first change says whether the target has the row.
+    assert state((PUT, whole, FRESH), (PUT, whole, 0)) == (PUT, whole, FRESH)
+    assert state((PUT, whole, FRESH), (PART, part, 0b011)) == (PUT, whole, FRESH)
+    assert state((PUT, whole, FRESH), (DROP, b"", 0), (PUT, whole, FRESH)) == (PUT, whole, FRESH)
+    assert state((DROP, b"", 0), (PUT, whole, FRESH)) == (PUT, whole, 0)
+    assert state((DROP, b"", KNOWN), (PUT, whole, FRESH), (DROP, b"", KNOWN)) == (DROP, b"", KNOWN)
 
 
 def test_changes_without_a_key_before_the_copy_are_left_out() -> None:

@@ -146,7 +146,7 @@ def test_a_lost_segment_is_a_gap(tmp_path: Path) -> None:
 
 
 def test_what_was_only_in_memory_is_asked_for_again(tmp_path: Path) -> None:
-    spool = make(tmp_path, memory_bytes=120)
+    spool = make(tmp_path, memory_bytes=50)
     spool.follow()
     put(spool, 1, 2, 3, 4)  # 1 and 2 in memory, the rest on disk
     spool.flush()
@@ -267,3 +267,20 @@ def test_other_columns_than_the_spool_was_written_for_are_named(tmp_path: Path) 
     (tmp_path / "shape.json").unlink()
     with pytest.raises(FeedGap):
         make(tmp_path)
+
+
+def test_once_applying_it_asks_for_no_more_than_it_can_hold(tmp_path: Path) -> None:
+    spool = make(tmp_path, memory_bytes=100)
+    put(spool, 1, size=500)
+    assert not spool.congested, "before, everything is wanted on our disk"
+    spool.flush()
+    spool.follow()
+    assert drain(spool) == [1]
+    spool.done(1, 1)
+    put(spool, 2, 3, 4)
+    assert spool.congested
+    spool.put_piece(record(0, count=5))
+    assert not spool.congested, "a transaction is taken to its end"
+    spool.abort_pieces()
+    assert drain(spool) == [2, 3, 4]
+    assert not spool.congested

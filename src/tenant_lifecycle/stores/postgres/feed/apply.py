@@ -30,7 +30,7 @@ from tenant_lifecycle.stores.postgres.feed.position import from_lsn, to_lsn
 from tenant_lifecycle.stores.postgres.feed.record import PUT, Record
 from tenant_lifecycle.stores.postgres.feed.source import SourceReader
 from tenant_lifecycle.stores.postgres.feed.spool import Spool
-from tenant_lifecycle.stores.postgres.feed.writer import EVERYTHING, BatchWriter, Written
+from tenant_lifecycle.stores.postgres.feed.writer import CLASH, EVERYTHING, BatchWriter, Written
 from tenant_lifecycle.stores.postgres.tables import Table
 
 logger = logging.getLogger(__name__)
@@ -217,12 +217,21 @@ class Applier:
         if len(todo) < len(records):
             self._assume_touched(records, written)
         if any(record.count or record.forced for record in todo):
-            position = to_lsn(records[-1].position)
-            with ours.writing(session.target, self._sides.writer, LANE, position):
-                session.writer.transaction_began()
-                self._write(todo, session, written)
-                self._store_pending(session.target, written)
+            try:
+                self._commit(todo, session, written)
+            except CLASH:
+                # An inserted row was there already. Nothing is lost by trying again with more caution.
+                session.writer.rolled_back()
+                written = Written()
+                self._commit(todo, session, written)
         self._account(written, records)
+
+    def _commit(self, records: list[Record], session: _Session, written: Written) -> None:
+        position = to_lsn(records[-1].position)
+        with ours.writing(session.target, self._sides.writer, LANE, position):
+            session.writer.transaction_began()
+            self._write(records, session, written)
+            self._store_pending(session.target, written)
 
     def _assume_touched(self, records: list[Record], written: Written) -> None:
         """The commit of an earlier attempt went through without an answer: what it touched was not noted."""

@@ -8,7 +8,17 @@ from dataclasses import dataclass, field
 
 from tenant_lifecycle.stores.postgres.feed.layout import Layout
 from tenant_lifecycle.stores.postgres.feed.pgoutput import split_row
-from tenant_lifecycle.stores.postgres.feed.record import ADOPT, DROP, PART, PUT, REREAD, Change
+from tenant_lifecycle.stores.postgres.feed.record import (
+    ADOPT,
+    DROP,
+    FRESH,
+    KNOWN,
+    PART,
+    PUT,
+    REREAD,
+    WAS_FRESH,
+    Change,
+)
 
 
 @dataclass(slots=True)
@@ -49,13 +59,27 @@ def collapse(
             rows = states.get(table)
             if rows is None:
                 rows = states[table] = {}
-            if kind == PART and key in rows:
-                change = _onto(rows[key], change, len(layouts[table].columns))
+            if key in rows:
+                change = _after(rows[key], change, len(layouts[table].columns))
             rows[key] = change
 
 
+def _after(before: Change, change: Change, count: int) -> Change:
+    """A later change on top of what the batch knows of the row already.
+
+    Whether the target has the row is decided by the row's first change in the batch.
+    """
+    kind, table, key, row, bits = change
+    fresh = before[4] & (FRESH if before[0] == PUT else WAS_FRESH if before[0] == DROP else 0)
+    if kind == PUT:
+        return (PUT, table, key, row, FRESH if fresh else 0)
+    if kind == DROP:
+        return (DROP, table, key, row, bits & KNOWN | (WAS_FRESH if fresh else 0))
+    return _onto(before, change, count) if kind == PART else change
+
+
 def _onto(before: Change, part: Change, count: int) -> Change:
-    """A partial row on top of what the batch knows of the row already."""
+    """A partial row on top of an earlier state."""
     kind, table, key, old, known = before
     if kind in (DROP, REREAD):
         return (REREAD, table, key, part[3], 0)
@@ -64,4 +88,4 @@ def _onto(before: Change, part: Change, count: int) -> Change:
     for place, value in enumerate(split_row(part[3], count)):
         if mask >> place & 1:
             values[place] = value
-    return (kind, table, key, b"".join(values), known | mask if kind == PART else 0)
+    return (kind, table, key, b"".join(values), known | mask if kind == PART else known)

@@ -19,7 +19,7 @@ from tenant_lifecycle.stores.postgres.feed import pgoutput
 from tenant_lifecycle.stores.postgres.feed.layout import Layout, key_count, refuse_other_relation
 from tenant_lifecycle.stores.postgres.feed.owner import Owner, Test
 from tenant_lifecycle.stores.postgres.feed.pgoutput import NEW_ROW, NULL, fields
-from tenant_lifecycle.stores.postgres.feed.record import ADOPT, DROP, PART, PUT, REREAD, Change, Record
+from tenant_lifecycle.stores.postgres.feed.record import ADOPT, DROP, FRESH, PART, PUT, REREAD, Change, Record
 from tenant_lifecycle.stores.postgres.tables import OUR_SCHEMA
 
 #: Prefix of our markers in the stream, and of the fence's note that a row changes its tenant.
@@ -197,7 +197,7 @@ class Intake:
         if stream.parent:
             self._appeared(stream, key, row, inserted=True)
         if not self._ours:
-            self._put(stream, key, row, len(data))
+            self._put(stream, key, row, len(data), FRESH)
 
     def _update(self, data: bytes) -> None:
         if self._skipping:
@@ -247,20 +247,22 @@ class Intake:
         if not stream.test(row):
             self._left(stream, key, row, old, size)
             return
+        fresh = 0
         if old is not None and not stream.key_at:
             if not self._ours:
                 self._emit(DROP, stream.number, b"", b"".join(f or NULL for f in old), 0, size)
         elif old is not None and (old_key := stream.key(old)) != key:
+            fresh = FRESH
             known = self._owner.disappeared(stream.layout, old_key)
             if not self._ours:
-                self._emit(DROP, stream.number, old_key, stream.key_row(old), known, size)
+                self._emit(DROP, stream.number, old_key, stream.key_row(old), int(known), size)
         if stream.parent:
             self._appeared(stream, key, row, inserted=False)
         if self._ours:
             return
-        self._put(stream, key, row, size)
+        self._put(stream, key, row, size, fresh)
 
-    def _put(self, stream: _Stream, key: bytes, row: list[bytes | None], size: int) -> None:
+    def _put(self, stream: _Stream, key: bytes, row: list[bytes | None], size: int, fresh: int) -> None:
         if stream.unsendable:
             self._emit(REREAD, stream.number, key, stream.key_row(row), 0, size)
         elif None in row:
@@ -268,7 +270,7 @@ class Intake:
             body = b"".join(NULL if value is None else value for value in row)
             self._emit(PART, stream.number, key, body, mask, size)
         else:
-            self._emit(PUT, stream.number, key, b"".join(row), 0, size)  # type: ignore[arg-type]
+            self._emit(PUT, stream.number, key, b"".join(row), fresh, size)  # type: ignore[arg-type]
 
     def _left(
         self,
@@ -297,10 +299,10 @@ class Intake:
             if was_owned and old is not None:
                 self._emit(DROP, stream.number, b"", b"".join(f or NULL for f in old), 0, size)
             return
-        self._emit(DROP, stream.number, key, stream.key_row(row), was_parent, size)
+        self._emit(DROP, stream.number, key, stream.key_row(row), int(was_parent), size)
         if old is not None and (old_key := stream.key(old)) != key:
             known = self._owner.disappeared(stream.layout, old_key)
-            self._emit(DROP, stream.number, old_key, stream.key_row(old), known, size)
+            self._emit(DROP, stream.number, old_key, stream.key_row(old), int(known), size)
 
     def _delete(self, data: bytes) -> None:
         if self._skipping:
@@ -318,7 +320,7 @@ class Intake:
             return
         only_key = stream.key_at and stream.whole
         body = stream.key_row(old) if only_key else b"".join([f or NULL for f in old])
-        self._emit(DROP, stream.number, key, body, known, len(data))
+        self._emit(DROP, stream.number, key, body, int(known), len(data))
 
     def _appeared(self, stream: _Stream, key: bytes, row: list[bytes | None], *, inserted: bool) -> None:
         assert stream.layout is not None

@@ -218,6 +218,9 @@ class Receiver:
             while self.full is not None and not self._stopping.is_set():
                 self._stopping.wait(0.05)
                 self._housekeeping(conn, idle=True)
+            while self._spool.congested and not self._intake.in_transaction and not self._stopping.is_set():
+                self._stopping.wait(0.002)
+                self._housekeeping(conn, idle=True)
             if not more:
                 poll.poll(50 if self._unsynced else int(STATUS_S * 1000))
                 if self._stopping.is_set():

@@ -11,10 +11,15 @@ from struct import Struct
 #: sent. REREAD: read the row of that key from the source. ADOPT: a parent row appeared, whose children may have
 #: been written before it: look for them at the source.
 PUT, DROP, PART, REREAD, ADOPT = range(5)
+#: PUT: the row was inserted, so the target should not have it.
+FRESH = 1
+#: DROP: the row is a parent that is known to have been the tenant's.
+KNOWN = 1
+#: DROP, in a batch: the row was inserted in the same batch.
+WAS_FRESH = 2
 
 #: Kind, number of the table, key (COPY BINARY row; empty for a table without a key), row (fields without
-#: count), and bits: for PART the sent columns, for ADOPT the edges, for DROP 1 if the row is a parent that is
-#: known to have been the tenant's.
+#: count), and bits: for PART the sent columns, for ADOPT the edges, for PUT and DROP those below.
 Change = tuple[int, int, bytes, bytes, int]
 
 _HEAD = Struct(">BQQdII")

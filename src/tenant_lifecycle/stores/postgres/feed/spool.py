@@ -76,6 +76,7 @@ class Spool:
         self._digest = shape_digest(layouts)
         self._limit = limit_bytes
         self._memory_limit = memory_bytes
+        self._disk_enough = 2 * segment_bytes
         self._segment_bytes = segment_bytes
         self._changed = threading.Condition()
         self._closed = False
@@ -206,6 +207,14 @@ class Spool:
         return self._following
 
     @property
+    def congested(self) -> bool:
+        """Enough waits for the applier: what is not read yet waits at the source just as well."""
+        with self._changed:
+            if not self._following or self._open_piece:
+                return False
+            return self._memory_bytes > self._memory_limit or self._on_disk() > self._disk_enough
+
+    @property
     def buffered(self) -> int:
         """Bytes that `flush` would write."""
         return self._pending_bytes
@@ -217,7 +226,7 @@ class Spool:
                 self._following
                 and not self._unread
                 and not self._open_piece
-                and self._memory_bytes + size <= self._memory_limit
+                and self._memory_bytes + size <= 2 * self._memory_limit
             )
             if in_memory:
                 # A file may not go on after something that is not in it: the next one on disk starts a new file.

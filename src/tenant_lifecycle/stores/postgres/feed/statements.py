@@ -26,11 +26,13 @@ STAGED = "tl_s"
 
 @dataclass(frozen=True)
 class Stage:
-    """The temporary table of one table."""
+    """The temporary table of one table, and the way past it."""
 
     create: bytes
     copy: bytes
     clear: bytes
+    #: COPY of rows straight into the table; None if some column travels as text.
+    straight: bytes | None
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,14 @@ class KeyedSql:
     delete_departed: bytes | None
     #: Remember parents that are known to have been the tenant's, whether or not the target has them yet.
     note_departed: bytes | None
+    #: Update whole rows where the owner stays the same.
+    update: bytes
     #: Insert whole rows, or update them where the owner stays the same.
     upsert: bytes
     #: Fall-back: delete the whole rows' keys, then insert what nothing forbids.
     delete_rewritten: bytes
     insert_absent: bytes
     insert_absent_key: bytes
-    #: Shared people only: update those that are nobody else's.
-    update_exclusive: bytes
     #: Keys of whole rows that did not get in.
     left_over: bytes
 
@@ -127,6 +129,9 @@ class Composer:
             ),
             copy=self._bytes("COPY {stage} FROM STDIN (FORMAT BINARY)"),
             clear=self._bytes("TRUNCATE {stage}"),
+            straight=self._bytes("COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)")
+            if all(c.binary for c in self._layout.columns)
+            else None,
         )
 
     @property
@@ -152,6 +157,7 @@ class Composer:
             if departed
             else None,
             note_departed=self._note_departed(),
+            update=self.update(self._names, 0),
             upsert=self._bytes(
                 insert + " ON CONFLICT ({key}) {action}", key=columns_sql(layout.key), action=self._action()
             ),
@@ -160,7 +166,6 @@ class Composer:
             insert_absent_key=self._bytes(
                 insert + " ON CONFLICT ({key}) DO NOTHING", key=columns_sql(layout.key)
             ),
-            update_exclusive=self.update(tuple(n for n in self._names if n not in layout.key), 0),
             left_over=self._bytes(
                 "SELECT {stage_key} FROM {stage} {s} LEFT JOIN {table} {t} ON {same_key} "
                 "WHERE {kind} = 0 AND ({t}.tableoid IS NULL OR ({mine}) IS NOT TRUE)"

@@ -17,13 +17,16 @@ from tenant_lifecycle.stores.postgres.feed.collapse import Batch
 from tenant_lifecycle.stores.postgres.feed.layout import Layout
 from tenant_lifecycle.stores.postgres.feed.owner import Owner
 from tenant_lifecycle.stores.postgres.feed.pgoutput import split_row
-from tenant_lifecycle.stores.postgres.feed.record import DROP, PART, PUT, Change
+from tenant_lifecycle.stores.postgres.feed.record import DROP, KNOWN, PART, PUT, Change
 from tenant_lifecycle.stores.postgres.feed.statements import Composer, KeyedSql, KeylessSql
 from tenant_lifecycle.stores.postgres.tables import Table
 
 #: What a set's keys are when nobody knows them: everything in it may have changed.
 EVERYTHING = b""
-_CLASH = (pg.UniqueViolation, pg.ExclusionViolation)
+CLASH = (pg.UniqueViolation, pg.ExclusionViolation)
+#: So many batches are staged after rows that went straight into the table met one that was there already:
+#: right after a copy most have, later none. Every further time it is four times as many.
+_DETOUR, _MAX_DETOUR = 16, 4096
 
 
 @dataclass(slots=True)
@@ -43,6 +46,8 @@ class _Counts:
     drops: int = 0
     known: int = 0
     puts: int = 0
+    #: Rows that go straight into the table.
+    fresh: list[bytes] = field(default_factory=list)
     #: Number of staged partial rows by the set of sent columns, and the kind each set was given.
     parts: dict[int, int] = field(default_factory=dict)
     kinds: dict[int, int] = field(default_factory=dict)
@@ -59,11 +64,16 @@ class TableWriter:
         self._sql: KeyedSql | KeylessSql = composer.keyed() if layout.key else composer.keyless()
         self._updates: dict[tuple[int, int], tuple[bytes, bytes]] = {}
         self._staged = False
+        self._staged_now = False
         self._dirty = False
+        #: Batches until inserted rows go straight into the table again, and how many the next time.
+        self._detour = 0
+        self._next_detour = _DETOUR
         #: A statement may run into another unique index than the key's.
         self._can_clash = target.other_unique_indexes > 0
         self._shared = composer.shared
         self._prefix = (len(layout.columns) + 1).to_bytes(2, "big") + b"\x00\x00\x00\x04"
+        self._plain = len(layout.columns).to_bytes(2, "big")
         self._same_key = layout.key == layout.table.key
         self._key_at = layout.places(layout.table.key)
         self._key_count = len(layout.table.key).to_bytes(2, "big")
@@ -83,7 +93,7 @@ class TableWriter:
     def _copy(self, rows: Iterable[bytes]) -> None:
         if not self._staged:
             self._conn.execute(self._stage.create)
-            self._staged = True
+            self._staged = self._staged_now = True
         elif self._dirty:
             self._conn.execute(self._stage.clear)
         self._dirty = True
@@ -91,23 +101,39 @@ class TableWriter:
 
     def transaction_began(self) -> None:
         """The stage is empty: it is emptied at every commit."""
-        self._dirty = False
+        self._dirty = self._staged_now = False
+
+    def rolled_back(self) -> None:
+        """What was made in the transaction is gone; if rows went straight, something was there already."""
+        self._staged = self._staged and not self._staged_now
+        if self._counts.fresh:
+            self._detour, self._next_detour = self._next_detour, min(self._next_detour * 4, _MAX_DETOUR)
+            self._counts = _Counts()
+
+    @property
+    def _straight(self) -> bool:
+        return self._stage.straight is not None and not self._shared and self._detour == 0
 
     def stage(self, states: Mapping[bytes, Change], written: Written) -> None:
         """Bring the rows of a batch into the temporary table."""
         counts = self._counts = _Counts()
         self._deleted = 0
         put, drop, known = self._kind(0), self._kind(-1), self._kind(-2)
+        self._detour = max(0, self._detour - 1)
+        straight, plain = self._straight, self._plain
         rows: list[bytes] = []
         add = rows.append
         for kind, _, key, row, mask in states.values():
             if kind == PUT:
-                counts.puts += 1
-                add(put + row)
+                if mask and straight:
+                    counts.fresh.append(plain + row)
+                else:
+                    counts.puts += 1
+                    add(put + row)
             elif kind == DROP:
                 counts.drops += 1
-                counts.known += mask
-                add((known if mask else drop) + row)
+                counts.known += mask & KNOWN
+                add((known if mask & KNOWN else drop) + row)
             elif kind == PART:
                 number = counts.kinds.setdefault(mask, len(counts.kinds) + 1)
                 counts.parts[mask] = counts.parts.get(mask, 0) + 1
@@ -152,14 +178,17 @@ class TableWriter:
 
     def upsert(self, states: Mapping[bytes, Change], written: Written) -> None:
         """Insert or update whole rows, then update partial ones; what cannot be written becomes pending."""
-        if self._counts.puts:
-            if self._shared:
-                self._upsert_shared(written)
-            elif self._attempt(self.keyed.upsert) < self._counts.puts:
-                self._rewrite(written)
-        for mask, count in self._counts.parts.items():
+        counts = self._counts
+        if counts.fresh:
+            assert self._stage.straight is not None
+            copy_in(self._conn, self._stage.straight, counts.fresh)
+        if counts.puts and self._shared:
+            self._upsert_shared(written)
+        elif counts.puts:
+            self._upsert(written)
+        for mask, count in counts.parts.items():
             self._update(mask, count, states, written)
-        if self._counts.puts or self._counts.parts:
+        if counts.fresh or counts.puts or counts.parts:
             self._touch(states, written)
 
     def _attempt(self, statement: bytes) -> int:
@@ -169,8 +198,15 @@ class TableWriter:
         try:
             with self._conn.transaction():
                 return self._conn.execute(statement, prepare=True).rowcount
-        except _CLASH:
+        except CLASH:
             return -1
+
+    def _upsert(self, written: Written) -> None:
+        """Rows that were updated are there, unless the copy or a changed key says otherwise."""
+        if self._straight and self._attempt(self.keyed.update) == self._counts.puts:
+            return
+        if self._attempt(self.keyed.upsert) < self._counts.puts:
+            self._rewrite(written)
 
     def _rewrite(self, written: Written) -> None:
         """The fall-back: take the rows away and insert what nothing forbids; the rest is pending."""
@@ -188,7 +224,7 @@ class TableWriter:
     def _upsert_shared(self, written: Written) -> None:
         """People: inserted if absent, updated only if they are nobody else's."""
         self._insert_absent()
-        if self._attempt(self.keyed.update_exclusive) < 0:
+        if self._attempt(self.keyed.update) < 0:
             written.pending[self._layout.number].update(self._keys(self._composer.staged_keys(0)))
         else:
             written.pending[self._layout.number].update(self._keys(self._composer.absent_keys(0)))
@@ -224,21 +260,21 @@ class TableWriter:
     def write_copies(self, copies: Mapping[bytes, int], written: Written) -> None:
         """Add and remove copies of rows of a table without a key."""
         assert isinstance(self._sql, KeylessSql)
-        add, adding = self._kind(0), 0
-        rows: list[bytes] = []
+        gone = [self._kind(-count) + row for row, count in copies.items() if count < 0]
+        prefix = self._plain if self._stage.straight is not None else self._kind(0)
+        added: list[bytes] = []
         for row, count in copies.items():
-            if count > 0:
-                rows.extend([add + row] * count)
-                adding += count
-            elif count < 0:
-                rows.append(self._kind(-count) + row)
-        if not rows:
-            return
-        self._copy(rows)
-        if adding < len(rows):
+            added.extend([prefix + row] * count)
+        if gone:
+            self._copy(gone)
             self._conn.execute(self._sql.delete, prepare=True)
-        if adding:
+        if added and self._stage.straight is not None:
+            copy_in(self._conn, self._stage.straight, added)
+        elif added:
+            self._copy(added)
             self._conn.execute(self._sql.insert, prepare=True)
+        if not gone and not added:
+            return
         written.touched[self._layout.number].add(EVERYTHING)
 
 
@@ -282,6 +318,11 @@ class BatchWriter:
         """A new transaction: every stage is empty."""
         for writer in self._writers.values():
             writer.transaction_began()
+
+    def rolled_back(self) -> None:
+        """The transaction was rolled back; what went straight into a table is staged the next time."""
+        for writer in self._writers.values():
+            writer.rolled_back()
 
     def write(self, batch: Batch, written: Written) -> None:
         """Write one batch: deletes, children first; then inserts and updates, parents first."""
