@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 import psycopg_pool
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from tenant_lifecycle.client.gate import Writer, WriterGate, _Seen, choose
 from tenant_lifecycle.client.outcome import UnknownOutcome
@@ -69,6 +70,10 @@ def count(side: Database) -> int:
         return conn.execute("SELECT count(*) FROM docs").fetchone()[0]
 
 
+def database_name(database: Database) -> str:
+    return str(conninfo_to_dict(database.dsn)["dbname"])
+
+
 def test_an_unmanaged_tenant_writes_at_home(sides: dict[str, Database], gate: WriterGate) -> None:
     gate.run(A, insert)
     assert gate.writer(A) == Writer("blue", 0) and count(sides["blue"]) == 1
@@ -84,7 +89,7 @@ def test_a_write_follows_the_tenant_there_and_back(sides: dict[str, Database], g
         [("blue", "green"), ("green", "blue"), ("blue", "green")], start=1
     ):
         flip(sides, source, target, epoch)
-        assert sides[target].dsn.endswith(gate.run(A, insert))
+        assert gate.run(A, insert) == database_name(sides[target])
         assert gate.writer(A) == Writer(target, epoch + 1)
     assert (count(sides["blue"]), count(sides["green"])) == (3, 2)
 
@@ -131,7 +136,7 @@ def test_a_block_runs_where_the_writer_is(sides: dict[str, Database], gate: Writ
     flip(sides, "green", "blue", 2)
     # Now it knows that the tenant is managed, and asks before it runs anything in the wrong place.
     gate.run(A, block)
-    assert [sides["green"].dsn.endswith(place) for place in places] == [False, False, True, False]
+    assert [place == database_name(sides["green"]) for place in places] == [False, False, True, False]
     assert (count(sides["blue"]), count(sides["green"])) == (2, 1)
 
 
@@ -381,7 +386,7 @@ def test_threads_write_through_random_flips_and_every_write_is_there_once(sides:
         thread.start()
     dice = random.Random(3)
     names, epoch = ["blue", "green"], 1
-    until = time.monotonic() + 4
+    until = time.monotonic() + 2.5
     while time.monotonic() < until:
         flip(sides, names[0], names[1], epoch, dice.choice([0.0, 0.002, 0.02]))
         epoch += 1
@@ -391,7 +396,7 @@ def test_threads_write_through_random_flips_and_every_write_is_there_once(sides:
     for thread in threads:
         thread.join()
     assert not failures, failures
-    assert epoch > 20
+    assert epoch > 10
     for side in sides.values():
         with psycopg.connect(side.dsn) as conn:
             there = {note for (note,) in conn.execute("SELECT note FROM docs")}

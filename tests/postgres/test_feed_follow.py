@@ -23,7 +23,7 @@ def same(pair: Pair, *tables: str) -> None:
         assert source[f"public.{table}"], f"the test says nothing about {table}"
 
 
-@pytest.mark.parametrize(("source", "target"), [(16, 18), (18, 16), (15, 18)])
+@pytest.mark.parametrize(("source", "target"), [(16, 18), (18, 16), (15, 18), (18, 15)])
 def test_inserts_updates_and_deletes_arrive_between_versions(
     make_pair: MakePair, source: int, target: int
 ) -> None:
@@ -43,8 +43,14 @@ def test_inserts_updates_and_deletes_arrive_between_versions(
         conn.execute("UPDATE events SET day = 1 WHERE id = 2")
         conn.execute("DELETE FROM events WHERE id = 3")
         conn.execute("UPDATE tenants SET plan = 'lead' WHERE id = %s", (US,))
+        conn.execute("INSERT INTO logs SELECT %s, 'l', '2026-01-01', '[1]' FROM generate_series(1, 3)", (US,))
+        conn.execute("INSERT INTO chats VALUES (1, %s), (2, %s)", (US, THEM))
+        conn.execute("INSERT INTO messages VALUES (1, 1), (2, 2)")
+        conn.execute("INSERT INTO reactions VALUES (1, 1), (2, 2)")
+        settle(follower)
+        conn.execute("DELETE FROM logs WHERE ctid IN (SELECT ctid FROM logs LIMIT 1)")
     settle(follower)
-    same(pair, "docs", "numbers", "events", "tenants")
+    same(pair, "docs", "numbers", "events", "tenants", "logs", "reactions")
     assert follower.lag().waiting == 0
 
 
@@ -454,14 +460,13 @@ def test_one_large_transaction_arrives(make_pair: MakePair) -> None:
     with pair.at_source() as conn:
         with conn.transaction():
             conn.execute(
-                "INSERT INTO docs (tenant_id, title, body, n) SELECT %s, 't' || i, repeat('x', 200), i FROM generate_series(1, 50000) i",
-                (US,),
+                "INSERT INTO chats SELECT i, %s, repeat('x', 150) FROM generate_series(1, 50000) i", (US,)
             )
-            conn.execute("UPDATE docs SET title = 'u' WHERE n % 5 = 0")
-            conn.execute("DELETE FROM docs WHERE n % 7 = 0")
+            conn.execute("UPDATE chats SET title = 'u' WHERE id % 5 = 0")
+            conn.execute("DELETE FROM chats WHERE id % 7 = 0")
             conn.execute("INSERT INTO logs SELECT %s, 'l' || i FROM generate_series(1, 100) i", (US,))
         settle(follower, 60)
-    same(pair, "docs", "logs")
+    same(pair, "chats", "logs")
 
 
 @pytest.mark.parametrize(
@@ -481,3 +486,29 @@ def test_hostile_tenants_are_only_strings(make_pair: MakePair, tenant: str) -> N
     same(pair, "tenants", "chats", "messages")
     with pair.at_target() as there:
         assert there.execute("SELECT count(*) FROM chats").fetchone() == (1,)
+
+
+def test_more_keys_than_fit_into_memory_are_kept_on_disk(make_pair: MakePair) -> None:
+    pair = make_pair()
+    with pair.at_source() as conn:
+        conn.execute("INSERT INTO chats SELECT i, %s FROM generate_series(1, 60) i", (US,))
+        conn.execute("INSERT INTO chats SELECT i, %s FROM generate_series(61, 200) i", (THEM,))
+        conn.execute(
+            "INSERT INTO members (tenant_id, user_id) SELECT %s, mod(i, 30) FROM generate_series(1, 60) i",
+            (US,),
+        )
+        pair.copy()
+        follower = pair.follower(keys_in_memory=20)
+        assert (pair.folder / "spool" / "keys.sqlite").exists()
+        conn.execute("INSERT INTO messages SELECT i, i FROM generate_series(1, 200) i")
+        conn.execute("INSERT INTO reactions SELECT i, i FROM generate_series(1, 200) i")
+        conn.execute("INSERT INTO users SELECT i, 'u' FROM generate_series(0, 40) i")
+        settle(follower)
+        same(pair, "messages", "reactions", "users")
+        conn.execute("DELETE FROM chats WHERE id % 2 = 0")
+        conn.execute("UPDATE chats SET id = id + 1000 WHERE id = 301")
+        conn.execute("INSERT INTO reactions SELECT i + 1000, i FROM generate_series(1, 200) i")
+        settle(follower)
+    same(pair, "chats", "messages", "reactions")
+    follower.stop()
+    assert not (pair.folder / "spool" / "keys.sqlite").exists()

@@ -43,7 +43,7 @@ PROGRESS_BYTES = 1 << 20
 #: Messages treated before the clock is looked at.
 _BURST = 256
 #: An older session on our slot gets so long to notice that its wire was cut.
-_STEAL_AFTER_S = 3.0
+_STEAL_AFTER_S = 0.5
 
 
 class Receiver:
@@ -55,6 +55,7 @@ class Receiver:
         feed: Feed,
         intake: Intake,
         spool: Spool,
+        confirmed: int,
         applied: Callable[[], int],
         still_ours: Callable[[], None],
     ) -> None:
@@ -66,8 +67,10 @@ class Receiver:
         self._still_ours = still_ours
         self._stopping = threading.Event()
         self._woken, self._waker = os.pipe()
-        self._synced = 0
-        self._synced_at = 0.0
+        #: What is safe on our disk. What an earlier process left there counts only if we go on spooling: a
+        #: follower that begins to apply at once acknowledges nothing but what is applied.
+        self._synced = confirmed
+        self._synced_at = time.monotonic()
         self._told_at = 0.0
         self._told = 0
         self._progress_wanted = False
@@ -86,7 +89,6 @@ class Receiver:
             StoreRejected: the server refuses us for good.
         """
         pause = 0.05
-        self._synced = self._intake.reached
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
