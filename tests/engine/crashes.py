@@ -146,7 +146,8 @@ class Tracer:
             ours = self._ours[code] = code.co_filename.startswith(_TRACED)
         if not ours or any(word in threading.current_thread().name for word in _UNTRACED):
             return None
-        if event in ("line", "return"):
+        # Not at "return": an exception raised there passes the frame's own handlers by, which none really does.
+        if event == "line":
             self.points.append((code.co_filename, frame.f_lineno))
             if self._act and len(self.points) >= self._act_at and code.co_filename.endswith(self._files):
                 act, self._act = self._act, None
