@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from feed_sample import THEM, US, MakePair, Pair, rows_of, settle
+from feed_sample import THEM, US, MakePair, Pair, rows_of, settle, wait_until
 
 from tenant_lifecycle.stores.postgres.feed.follower import PostgresFollower, prove_feed
 
@@ -271,6 +271,30 @@ def test_a_parent_deleted_before_its_children_takes_them_along(make_pair: MakePa
     with pair.at_target() as there:
         assert there.execute("SELECT id FROM reactions ORDER BY 1").fetchall() == [(2,), (9,)]
     same(pair, "reactions")
+
+
+@pytest.mark.parametrize("parent_goes_too", [False, True])
+def test_a_row_copied_without_its_parent_goes_with_its_delete(
+    make_pair: MakePair, parent_goes_too: bool
+) -> None:
+    """The copy saw the child but not yet the parent; its whole story is replayed in one batch."""
+    pair = make_pair()
+    with pair.at_source() as conn:
+        conn.execute("INSERT INTO chats VALUES (1, %s)", (US,))
+        conn.execute("INSERT INTO messages VALUES (1, 1), (2, 1)")
+        with pair.at_target() as there:
+            there.execute("SET session_replication_role = replica")
+            there.execute("INSERT INTO messages VALUES (1, 1), (2, 1)")
+        conn.execute("DELETE FROM messages WHERE id = 1")
+        if parent_goes_too:
+            conn.execute("DELETE FROM chats")
+    follower = pair.follower(apply=False)
+    wait_until(lambda: follower.lag().waiting >= 5)
+    follower.apply()
+    settle(follower)
+    with pair.at_target() as there:
+        left = [] if parent_goes_too else [(2,)]
+        assert there.execute("SELECT id FROM messages").fetchall() == left
 
 
 def test_children_written_before_their_parent_are_found(make_pair: MakePair) -> None:
