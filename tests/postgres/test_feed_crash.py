@@ -8,16 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from feed_sample import US, MakePair, Pair, settle, wait_until
+from feed_sample import US, MakePair, Pair, rows_of, settle, wait_until
 from feed_workload import writing
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tenant_lifecycle.errors import FeedGap, Fenced, SpoolFull
 from tenant_lifecycle.sandbox.postgres import PostgresServer
 from tenant_lifecycle.stores.postgres import copy, split
+from tenant_lifecycle.testing.proxy import FaultProxy, Way
 
 
 @contextmanager
@@ -202,3 +204,58 @@ def test_a_full_spool_stops_receiving_and_loses_nothing(make_pair: MakePair) -> 
     assert follower.paused() is None
     assert pair.rows(pair.target) == pair.rows(pair.source)
     assert len(pair.rows(pair.target)["public.chats"]) == 40
+
+
+def test_an_answer_cut_at_any_byte_does_not_double_a_row(make_pair: MakePair) -> None:
+    """Also between a commit at the target and its answer, where nobody knows whether it happened."""
+    pair = make_pair()
+    server = conninfo_to_dict(pair.target.dsn)
+    direct = pair.target.dsn
+    with FaultProxy(str(server["host"]), int(str(server["port"]))) as proxy, pair.at_source() as conn:
+        pair.target.dsn = make_conninfo(direct, port=proxy.port)
+        follower = pair.follower()
+        settle(follower)
+        reach = proxy.forwarded[Way.TO_CLIENT]
+        conn.execute("INSERT INTO logs VALUES (%s, 'line')", (US,))
+        settle(follower)
+        reach = proxy.forwarded[Way.TO_CLIENT] - reach
+        follower.take_touched()
+        rows = 1
+        for byte in range(0, reach + 6, 6):
+            proxy.cut_after(byte, Way.TO_CLIENT)
+            conn.execute("INSERT INTO logs VALUES (%s, 'line')", (US,))
+            rows += 1
+            follower.await_marker(follower.mark(), 0.05)
+            proxy.heal()
+            settle(follower)
+            assert follower.take_touched()["public.logs"]
+        follower.stop()
+        pair.target.close()
+        pair.target.dsn = direct
+    assert len(rows_of(pair.target, US)["public.logs"]) == rows
+
+
+def test_a_wire_cut_at_any_byte_loses_and_doubles_nothing(make_pair: MakePair) -> None:
+    pair = make_pair()
+    rng = random.Random()
+    with ExitStack() as stack:
+        proxies = []
+        for side in (pair.source, pair.target):
+            server = conninfo_to_dict(side.dsn)
+            proxy = stack.enter_context(FaultProxy(str(server["host"]), int(str(server["port"]))))
+            proxies.append((side, proxy, side.dsn))
+        with writing(pair.source):
+            for side, proxy, dsn in proxies:
+                side.dsn = make_conninfo(dsn, port=proxy.port)
+            follower = pair.follower()
+            for _ in range(25):
+                _, proxy, _ = rng.choice(proxies)
+                proxy.cut_after(rng.randrange(2000), rng.choice(list(Way)))
+                time.sleep(0.06)
+                proxy.heal()
+        settle(follower, 60)
+        follower.stop()
+        for side, _, dsn in proxies:
+            side.dsn = dsn
+            side.close()
+    assert rows_of(pair.target, US) == rows_of(pair.source, US)

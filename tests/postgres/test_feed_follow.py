@@ -88,6 +88,30 @@ def test_a_type_without_a_binary_form_arrives(make_pair: MakePair) -> None:
     same(pair, "docs")
 
 
+def test_numbers_of_the_source_database_become_names(make_pair: MakePair) -> None:
+    pair = make_pair(16, 18, feed=False)
+    for side in (pair.target, pair.source):
+        with psycopg.connect(side.dsn) as conn:
+            if side is pair.source:
+                conn.execute("CREATE TABLE only_to_shift_the_numbers ()")
+            conn.execute("CREATE TABLE named ()")
+            conn.execute("ALTER TABLE chats ADD r regclass, ADD rs regtype[]")
+    pair.create()
+    pair.copy()
+    follower = pair.follower()
+    with pair.at_source() as conn:
+        conn.execute("INSERT INTO chats VALUES (1, %s, 'x', 'named', '{mood,text}')", (US,))
+        conn.execute(
+            "INSERT INTO chats VALUES (2, %s, 'y', 'named', NULL), (3, %s, 'z', NULL, NULL)", (THEM, US)
+        )
+        settle(follower)
+        same(pair, "chats")
+        conn.execute("UPDATE chats SET id = id + 10, title = 'new'")
+        conn.execute("DELETE FROM chats WHERE id = 13")
+        settle(follower)
+    same(pair, "chats")
+
+
 def test_neighbours_rows_never_arrive_and_residents_are_left_alone(make_pair: MakePair) -> None:
     pair = make_pair()
     with pair.at_target() as there:
