@@ -22,11 +22,11 @@
     │   ├── StoreUnavailable         retryable: no answer, restarting, connection cut
     │   ├── StoreBusy                retryable: lock or statement timeout of ours ran out
     │   ├── StoreReadOnly            the server accepts no writes
-    │   └── StoreRejected            password, privilege, quota, missing setting
-    ├── FeedError                    the stream of changes cannot go on as it is
-    │   ├── FeedGap                  slot dropped or invalidated, spool lost: copy again
-    │   ├── SourceChanged            TRUNCATE, DDL or a tenant change on an owned table
-    │   └── SpoolFull                retryable: no room left under the spool
+    │   ├── StoreRejected            password, privilege, quota, missing setting
+    │   └── FeedError                the stream of changes cannot go on as it is
+    │       ├── FeedGap              slot dropped or invalidated, spool lost: copy again
+    │       ├── SourceChanged        TRUNCATE, DDL or a tenant change on an owned table
+    │       └── SpoolFull            retryable: no room left under the spool
     ├── TenantMoved                  the fence refused a write; carries epoch and target (SQLSTATE TL001)
     ├── FlipAbandoned                retryable: a budget ran out before the commit point; writes go on at the source
     └── IntegrityError               never retried; stops a cutover

@@ -48,6 +48,7 @@ class Chaos:
     worker: WorkerProcess | None = None
     stopped: list[WorkerProcess] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
+    hosts: int = 0
 
     def kill_worker(self) -> None:
         if self.worker is not None:
@@ -59,7 +60,8 @@ class Chaos:
         assert self.worker is not None
         self.worker.pause()
         self.stopped.append(self.worker)
-        self.worker = self.rig.worker("b" if len(self.stopped) % 2 else "a2")
+        self.hosts += 1
+        self.worker = self.rig.worker(f"host{self.hosts}")
         time.sleep(self.dice.uniform(8.0, 14.0))
         self.stopped[-1].go_on()
         time.sleep(0.5)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scripted import Ran, Run, ScriptedLifecycle
 
+from scripted import Ran, Run, ScriptedLifecycle
 from tenant_lifecycle.cli import main
 from tenant_lifecycle.cli.starting import starter
 

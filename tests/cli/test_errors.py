@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from scripted import Run, ScriptedLifecycle
 
+from scripted import Run, ScriptedLifecycle
 from tenant_lifecycle import errors
 from tenant_lifecycle.cli import main
 from tenant_lifecycle.cli.exit_codes import ERRORS, MEANINGS, OUTCOMES, ExitCode, code_of
@@ -104,3 +104,14 @@ def test_no_configuration_is_a_usage_error_that_names_init(
     monkeypatch.delenv("TENANT_LIFECYCLE_CONFIG", raising=False)
     assert main(["op", "list"]) == 2
     assert "tenantctl init" in capsys.readouterr().err
+
+
+def test_a_servers_many_lines_become_one(
+    run: Run, service: ScriptedLifecycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise errors.StoreUnavailable("blue/postgres: refused\n\tIs it running?", store="blue/postgres")
+
+    monkeypatch.setattr(service, "tenants", refuse)
+    ran = run("tenant", "list")
+    assert (ran.code, ran.err) == (12, "error: blue/postgres: refused Is it running?\n")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import Run
 
+from scripted import Run
 from tenant_lifecycle.cli.output import bytes_text, count_text, printable, table, wants_json
 
 
@@ -68,3 +74,15 @@ def test_colour_goes_where_it_is_not_wanted(run: Run, monkeypatch: pytest.Monkey
     assert "\x1b[3" not in run("--no-color", "migrate", "plan", "acme", "--to", "green").out
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[3" not in run("migrate", "plan", "acme", "--to", "green").out
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_an_encoding_without_our_characters_is_no_reason_to_fail(tmp_path: Path, output: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tenant_lifecycle.cli", "init", "Mü→\udcff", "-o", output],
+        cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+    if output == "json":
+        assert json.loads(done.stdout)["written"][0] == "Mü→\udcff/lifecycle.yaml"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from scripted import FINE, REFUSAL, WARNING, Run, ScriptedLifecycle
 
+from scripted import FINE, REFUSAL, WARNING, Run, ScriptedLifecycle
 from tenant_lifecycle import config, ownership_file
 from tenant_lifecycle.cli.starting import FILES, starter
 from tenant_lifecycle.model.policy import MigrationPolicy

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from scripted import Run, ScriptedLifecycle
+import pytest
 
+from scripted import Run, ScriptedLifecycle
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.migrations import upgrade
 from tenant_lifecycle.catalog.operations import Operations
 from tenant_lifecycle.cli import watch as watching
 from tenant_lifecycle.cli.starting import starter
-from tenant_lifecycle.model.operation import NewOperation
+from tenant_lifecycle.model.operation import NewOperation, Operation
 
 
 def test_watching_without_a_terminal_prints_one_line_per_change(run: Run, service: ScriptedLifecycle) -> None:
@@ -59,16 +66,34 @@ def test_progress_is_told_while_nothing_else_changes(run: Run, service: Scripted
     assert "copy  50 %  1/2" in lines[-1]
 
 
-def test_ctrl_c_detaches_says_how_to_come_back_and_changes_nothing(tmp_path: Path) -> None:
+@pytest.fixture
+def waiting(tmp_path: Path) -> Iterator[tuple[Operations, Operation]]:
+    """A real installation in ``tmp_path`` with one migration that nobody drives."""
     (tmp_path / "lifecycle.yaml").write_text(starter("lifecycle.yaml"))
     database = ControlDatabase(tmp_path / ".tenant-lifecycle" / "control.db")
     upgrade(database)
     operations = Operations(database)
-    made = operations.create(NewOperation("migrate", "migrate@1", "acme", "test", spec={"source": "blue", "target": "green"}))  # fmt: skip
-    environment = {**os.environ, "BLUE_DSN": "dbname=blue", "GREEN_DSN": "dbname=green"}
+    spec = {"source": "blue", "target": "green", "cutover": "auto"}
+    yield operations, operations.create(NewOperation("migrate", "migrate@1", "acme", "test", spec=spec))
+    database.close()
+
+
+COMMAND = [sys.executable, "-m", "tenant_lifecycle.cli", "op", "watch", "acme"]
+ENVIRONMENT = {"BLUE_DSN": "dbname=blue", "GREEN_DSN": "dbname=green"}
+
+
+def heed_ctrl_c() -> None:
+    """Tests that run in the background of a shell inherit that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_ctrl_c_detaches_says_how_to_come_back_and_changes_nothing(
+    tmp_path: Path, waiting: tuple[Operations, Operation]
+) -> None:
+    operations, made = waiting
     process = subprocess.Popen(
-        [sys.executable, "-m", "tenant_lifecycle.cli", "op", "watch", "acme"],
-        cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        COMMAND, cwd=tmp_path, env={**os.environ, **ENVIRONMENT},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     assert process.stdout is not None
     assert "created" in process.stdout.readline()
@@ -79,4 +104,41 @@ def test_ctrl_c_detaches_says_how_to_come_back_and_changes_nothing(tmp_path: Pat
     assert f"Reattach: tenantctl op watch {made.id}" in err
     assert "tenantctl migrate abort acme" in err
     assert operations.get(made.id) == made
-    database.close()
+
+
+def test_on_a_terminal_the_tree_is_drawn_with_the_steps_ahead(
+    tmp_path: Path, waiting: tuple[Operations, Operation]
+) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
+    environment = {**os.environ, **ENVIRONMENT, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"}
+    environment.pop("CI", None)
+    process = subprocess.Popen(
+        COMMAND,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        preexec_fn=heed_ctrl_c,
+    )
+    os.close(theirs)
+    seen = b""
+    while b"empty" not in seen and b"keep the old side ready" not in seen:
+        assert select.select([ours], [], [], 30)[0], seen
+        seen += os.read(ours, 65536)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    os.close(ours)
+    text = seen.decode()
+    assert "○ copy what is there" in text
+    assert "Waits for a driver" in text
+
+
+def test_a_timeout_while_watching_as_json_still_ends_with_the_summary(
+    run: Run, service: ScriptedLifecycle
+) -> None:
+    service.script.hold.clear()
+    run("migrate", "start", "acme", "--to", "green")
+    ran = run("op", "watch", "acme", "--json", "--timeout", "400ms")
+    assert ran.code == 8
+    assert json.loads(ran.out.splitlines()[-1])["message_type"] == "summary"

@@ -76,7 +76,7 @@ def test_a_step_that_is_tried_again_says_why_and_when() -> None:
 
 def test_a_step_that_waits_says_what_for_and_how_long() -> None:
     settling = replace(STEP, title="keep the old side ready", detail={"why": "complete empties it", "until": NOW + 7200})  # fmt: skip
-    assert of([settling]) == "Keep the old side ready: complete empties it (2 h 00 min left)."
+    assert of([settling]) == "Keep the old side ready: complete empties it (2 h left)."
 
 
 def test_what_is_not_ready_for_a_flip_comes_before_what_is_waited_for() -> None:

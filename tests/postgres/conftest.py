@@ -26,13 +26,13 @@ def make_pair(new_database: Callable[..., str], tmp_path: Path) -> Iterator[Make
             with psycopg.connect(dsn, autocommit=True) as conn:
                 conn.execute(SCHEMA)
             sides.append(Database(f"{name}/postgres", name, dsn, MAP))
-        with psycopg.connect(sides[0].dsn, autocommit=True) as conn:
-            for tenant in tenants:
-                conn.execute("INSERT INTO tenants VALUES (%s, 'gold')", (tenant,))
         pair = Pair(sides[0], sides[1], tmp_path, tenants[0])
         pairs.append(pair)
         if feed:
             pair.create()
+        with psycopg.connect(sides[0].dsn, autocommit=True) as conn:
+            for tenant in tenants:
+                conn.execute("INSERT INTO tenants VALUES (%s, 'gold')", (tenant,))
         return pair
 
     yield make

@@ -100,12 +100,8 @@ class Pair:
     def create(self) -> None:
         create_feed(self.source, self.target, self.feed)
 
-    def follower(
-        self, *, apply: bool = True, spool: str = "spool", limit_bytes: int | None = None
-    ) -> PostgresFollower:
-        follower = PostgresFollower(
-            self.source, self.target, self.feed, self.folder / spool, limit_bytes=limit_bytes
-        )
+    def follower(self, *, apply: bool = True, spool: str = "spool", **options: int) -> PostgresFollower:
+        follower = PostgresFollower(self.source, self.target, self.feed, self.folder / spool, **options)
         self.started.append(follower)
         follower.start()
         if apply:

@@ -34,7 +34,7 @@ CREATE TABLE docs (
     moods mood[] DEFAULT '{glad}', at timestamptz DEFAULT now(), f float8 DEFAULT 0.1, extra jsonb
 );
 CREATE INDEX ON docs (tenant_id);
-CREATE TABLE chats (id int PRIMARY KEY, user_id int, org text);
+CREATE TABLE chats (id int PRIMARY KEY, user_id int, org text, about regclass DEFAULT 'docs');
 CREATE TABLE messages (chat_id int, "no" int, body text, PRIMARY KEY (chat_id, "no"));
 CREATE TABLE events (tenant_id text, id int, day int, PRIMARY KEY (tenant_id, id, day)) PARTITION BY LIST (day);
 CREATE TABLE events_1 PARTITION OF events FOR VALUES IN (1);

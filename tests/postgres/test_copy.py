@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from fence_sample import HOSTILE, MAP, SCHEMA, sample
+from psycopg.conninfo import conninfo_to_dict
 
 from tenant_lifecycle.errors import Fenced, StoreBusy, StoreRejected, StoreUnavailable, WrongState
 from tenant_lifecycle.model.names import TableName, TenantId
@@ -69,6 +70,8 @@ def pair(new_database: Callable[..., str]) -> Iterator[tuple[Database, Database]
 
 def empty(dsn: str) -> Database:
     with psycopg.connect(dsn, autocommit=True) as conn:
+        # Two databases hardly ever give the same number to the same type.
+        conn.execute("CREATE TYPE another AS ENUM ('one', 'two', 'three')")
         conn.execute(SCHEMA)
     return Database("green/postgres", "green", dsn, MAP)
 
@@ -337,7 +340,8 @@ def test_a_table_without_a_key_is_copied_as_of_one_position(pair: tuple[Database
     with psycopg.connect(source.dsn, autocommit=True) as conn:
         conn.execute("CREATE PUBLICATION p FOR TABLE notes")
         conn.execute(
-            "SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", ("all_" + source.dsn[-12:],)
+            "SELECT pg_create_logical_replication_slot(%s, 'pgoutput')",
+            ("all_" + conninfo_to_dict(source.dsn)["dbname"],),
         )
 
     def load() -> None:
@@ -365,7 +369,7 @@ def test_a_table_without_a_key_is_copied_as_of_one_position(pair: tuple[Database
         stream = conn.execute(
             "SELECT data FROM pg_logical_slot_get_binary_changes(%s, NULL, NULL, "
             "'proto_version', '1', 'publication_names', 'p')",
-            ("all_" + source.dsn[-12:],),
+            ("all_" + conninfo_to_dict(source.dsn)["dbname"],),
         ).fetchall()
         commits = [int.from_bytes(data[2:10], "big") for (data,) in stream if data[:1] == b"C"]
     high, low = (int(half, 16) for half in position.split("/"))
@@ -416,7 +420,7 @@ def worker(pair: tuple[Database, Database], token: int) -> subprocess.Popen[str]
 
 def test_workers_that_are_killed_anywhere_lose_and_double_nothing(new_database: Callable[..., str]) -> None:
     pair = sample(new_database(16), docs=3000), empty(new_database(18))
-    for lines in (1, 4, 11, 17):
+    for lines in (1, 6, 14):
         process = worker(pair, token=1)
         for _ in range(lines):
             assert process.stdout is not None and process.stdout.readline() == "inside\n"

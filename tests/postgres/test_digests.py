@@ -15,6 +15,7 @@ from tenant_lifecycle.model.names import TableName
 from tenant_lifecycle.model.ownership import Direct, Global, Hop, OwnershipMap, Root, Shared, Via
 from tenant_lifecycle.stores.base import DifferenceKind
 from tenant_lifecycle.stores.postgres import digests
+from tenant_lifecycle.stores.postgres.comparison import comparison
 from tenant_lifecycle.stores.postgres.digests import WHOLE_SET, compare
 from tenant_lifecycle.stores.postgres.fingerprints import EXACT
 
@@ -324,7 +325,9 @@ def test_generated_columns_count_only_where_the_expression_is_the_same(pg_server
         assert [d.fields for d in pair.differences()] == [("same", "v")]
 
 
-def test_partitioned_rows_are_equal_wherever_they_lie(pg_servers) -> None:
+def test_partitioned_rows_are_equal_wherever_they_lie(pg_servers, monkeypatch) -> None:
+    monkeypatch.setattr(digests, "CHUNK_ROWS", 10)
+    monkeypatch.setattr(digests, "SAMPLE_ROWS", 1000)
     with two_sides(pg_servers, (16, 18), WHOLE) as pair:
         pair.on_both("CREATE TABLE t (id int PRIMARY KEY, v int) PARTITION BY RANGE (id)")
         pair.on(pair.source, "CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (100)")
@@ -333,8 +336,11 @@ def test_partitioned_rows_are_equal_wherever_they_lie(pg_servers) -> None:
             "CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (50)",
             "CREATE TABLE t2 PARTITION OF t DEFAULT",
         )
-        pair.on_both("INSERT INTO t SELECT i, i FROM generate_series(0, 99) i")
+        pair.on_both("INSERT INTO t SELECT i, i FROM generate_series(0, 99) i", "ANALYZE t")
         assert pair.suspects() == {}
+        with pair.source.session() as conn:
+            side = comparison(pair.source, pair.target, pair.tenant).pair("public.t").source
+            assert len(digests.chunks(conn, side)) == 10
         pair.on(pair.target, "UPDATE t SET v = 0 WHERE id = 70")
         assert [d.key_text for d in pair.differences()] == ["id = 70"]
 

@@ -148,6 +148,20 @@ def test_declared_keys_are_followed_even_without_rows(discover) -> None:
     assert "no rows" in item(proposal, "part").evidence[0]
 
 
+def test_random_ids_are_followed_where_no_name_helps(discover) -> None:
+    proposal = discover(
+        "CREATE TABLE tenants (id uuid PRIMARY KEY DEFAULT gen_random_uuid());"
+        "CREATE TABLE tools (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), tenant_id uuid NOT NULL);"
+        "CREATE TABLE runs (id int PRIMARY KEY, subject uuid NOT NULL, other uuid NOT NULL);"
+        "INSERT INTO tenants SELECT FROM generate_series(1, 5);"
+        "INSERT INTO tools (tenant_id) SELECT id FROM tenants, generate_series(1, 10);"
+        "INSERT INTO runs SELECT row_number() OVER (), id, gen_random_uuid() FROM tools"
+    )
+    runs = item(proposal, "runs")
+    assert runs.rule == Via((Hop(("subject",), T("tools"), ("id",)),))
+    assert "by its values" in runs.evidence[0]
+
+
 def test_a_column_that_only_looks_like_the_tenant_is_not_taken(discover) -> None:
     proposal = discover(
         UNDECLARED

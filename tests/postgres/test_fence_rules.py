@@ -8,6 +8,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 from fence_sample import HOSTILE, MAP, SCHEMA, T, move, sample
+from psycopg.conninfo import conninfo_to_dict
 
 from tenant_lifecycle.errors import StoreRejected, WrongState
 from tenant_lifecycle.model.names import TenantId
@@ -278,7 +279,7 @@ def test_a_row_that_changes_its_tenant_leaves_a_message_in_the_stream(new_databa
     database = sample(new_database(18))
     fence.arm(database, A, FenceState.ACTIVE, 1, None)
     with psycopg.connect(database.dsn, autocommit=True) as conn:
-        slot = "rehome_" + database.dsn[-12:]
+        slot = "rehome_" + conninfo_to_dict(database.dsn)["dbname"]
         conn.execute("CREATE PUBLICATION p FOR TABLE plans")
         conn.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput', true)", (slot,))
         conn.execute("UPDATE docs SET tenant_id = 'b' WHERE id = 1")

@@ -1,126 +1,21 @@
 """Every reason not to move a tenant is found before anything is changed, named, and comes with its remedy."""
 
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import psycopg
 import pytest
+from preflight_pair import MAP, T, Two, by_code, make_two, two
 from psycopg import sql
 
-from tenant_lifecycle.model.findings import Finding, Severity, refusals
-from tenant_lifecycle.model.names import TableName, TenantId
-from tenant_lifecycle.model.ownership import Direct, Global, Hop, OwnershipMap, Root, Shared, Via
+from tenant_lifecycle.model.findings import Severity, refusals
+from tenant_lifecycle.model.ownership import Direct, Global, OwnershipMap, Root
 from tenant_lifecycle.stores.postgres import ours
 from tenant_lifecycle.stores.postgres.database import Database
-from tenant_lifecycle.stores.postgres.facts import read_facts
-from tenant_lifecycle.stores.postgres.preflight import Limits, preflight
-from tenant_lifecycle.stores.postgres.preflight.capacity import check_room
-from tenant_lifecycle.stores.postgres.preflight.pair import Pair, Side
-from tenant_lifecycle.stores.postgres.preflight.server import check_servers, check_text
-from tenant_lifecycle.stores.postgres.tables import read_tables
+from tenant_lifecycle.stores.postgres.preflight import Limits
 
-T = TableName.parse
-ACME = TenantId("acme")
-MAP = OwnershipMap(
-    {
-        T("tenants"): Root("id"),
-        T("plans"): Global(),
-        T("users"): Shared(T("members"), "user_id", "id"),
-        T("members"): Direct("tenant_id"),
-        T("documents"): Direct("tenant_id"),
-        T("chunks"): Via((Hop(("document_id",), T("documents"), ("id",)),)),
-        T("events"): Direct("tenant_id"),
-        T("months"): Direct("tenant_id"),
-    }
-)
-SCHEMA = """
-CREATE TABLE tenants (id text PRIMARY KEY);
-CREATE TABLE plans (id int PRIMARY KEY, name text);
-CREATE TABLE users (id int PRIMARY KEY, email text UNIQUE);
-CREATE TABLE members (tenant_id text, user_id int, PRIMARY KEY (tenant_id, user_id));
-CREATE TABLE documents (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, tenant_id text NOT NULL,
-    plan_id int REFERENCES plans, slug text, size int GENERATED ALWAYS AS (length(slug)) STORED);
-CREATE UNIQUE INDEX documents_slug ON documents (lower(slug)) WHERE slug <> '';
-CREATE TABLE chunks (id bigserial PRIMARY KEY, document_id bigint NOT NULL, body text);
-CREATE TABLE events (tenant_id text, what text, at timestamptz);
-ALTER TABLE events REPLICA IDENTITY FULL;
-CREATE TABLE months (id uuid DEFAULT gen_random_uuid(), tenant_id text, month date,
-    PRIMARY KEY (id, month)) PARTITION BY RANGE (month);
-CREATE TABLE months_old PARTITION OF months FOR VALUES FROM (MINVALUE) TO ('2026-01-01');
-CREATE TABLE months_new PARTITION OF months FOR VALUES FROM ('2026-01-01') TO (MAXVALUE);
-INSERT INTO plans VALUES (1, 'free'), (2, 'paid');
-"""
-SOURCE = """
-INSERT INTO tenants VALUES ('acme'), ('other');
-INSERT INTO users VALUES (1, 'a@x'), (2, 'b@x'), (3, 'c@x');
-INSERT INTO members VALUES ('acme', 1), ('acme', 2), ('other', 2), ('other', 3);
-INSERT INTO documents (tenant_id, plan_id, slug) SELECT 'acme', 1, 'doc' || i FROM generate_series(1, 10) i;
-INSERT INTO documents (tenant_id, plan_id, slug) SELECT 'other', 2, 'odoc' || i FROM generate_series(1, 10) i;
-INSERT INTO chunks (document_id, body) SELECT id, 'b' FROM documents;
-INSERT INTO events VALUES ('acme', 'login', now()), ('acme', 'login', now());
-INSERT INTO months (tenant_id, month) VALUES ('acme', '2025-12-01'), ('acme', '2026-02-01');
-"""
-TARGET = """
-INSERT INTO tenants VALUES ('neighbour');
-INSERT INTO users VALUES (2, 'b@x'), (9, 'n@x');
-INSERT INTO members VALUES ('neighbour', 9);
-INSERT INTO documents (id, tenant_id, slug) OVERRIDING SYSTEM VALUE VALUES (11, 'neighbour', 'n');
-INSERT INTO chunks (id, document_id) VALUES (11, 11);
-"""
-
-
-@dataclass
-class Two:
-    """A source and a target, with a session on each."""
-
-    source: Database
-    target: Database
-    blue: psycopg.Connection
-    green: psycopg.Connection
-
-    def look(self, tenant: str = ACME, **more) -> list[Finding]:
-        return preflight(self.source, self.target, TenantId(tenant), **more)
-
-    def refused(self, code: str, tenant: str = ACME, **more) -> Finding:
-        """The one refusal with that code."""
-        found = [f for f in refusals(self.look(tenant, **more)) if f.code == code]
-        assert len(found) == 1, [f.message for f in found]
-        assert found[0].next_step
-        return found[0]
-
-
-@pytest.fixture
-def make_two(new_database: Callable[..., str]) -> Iterator[Callable[..., Two]]:
-    opened: list[Two] = []
-
-    def make(source: int = 18, target: int = 18, schema: str = SCHEMA, map_: OwnershipMap = MAP) -> Two:
-        blue, green = (Database(name, name, new_database(major), map_)
-                       for name, major in (("blue/postgres", source), ("green/postgres", target)))  # fmt: skip
-        two = Two(blue, green, *(psycopg.connect(db.dsn, autocommit=True) for db in (blue, green)))
-        opened.append(two)
-        for conn in (two.blue, two.green):
-            conn.execute(schema)
-        if schema is SCHEMA:
-            two.blue.execute(SOURCE)
-            two.green.execute(TARGET)
-        return two
-
-    yield make
-    for two in opened:
-        two.source.close()
-        two.target.close()
-        two.blue.close()
-        two.green.close()
-
-
-@pytest.fixture
-def two(make_two: Callable[..., Two]) -> Two:
-    return make_two()
-
-
-def by_code(found: list[Finding], code: str) -> list[Finding]:
-    return [finding for finding in found if finding.code == code]
+#: Fixtures.
+__all__ = ["make_two", "two"]
 
 
 @pytest.mark.parametrize(("source", "target"), [(16, 16), (16, 18), (18, 16), (15, 18)])
@@ -396,46 +291,6 @@ def test_disk_is_judged_where_somebody_can_see_it(two: Two) -> None:
     assert by_code(two.look(target_free_bytes=10**12), "pg.disk")[0].severity is Severity.OK
 
 
-def test_what_does_not_stop_a_move_is_a_warning(two: Two) -> None:
-    two.blue.execute(
-        "CREATE VIEW v AS SELECT * FROM chunks; CREATE MATERIALIZED VIEW mv AS SELECT count(*) FROM v;"
-        "CREATE SEQUENCE bare; CREATE PUBLICATION theirs FOR TABLE documents WHERE (id > 5);"
-        "CREATE PUBLICATION tl_0192ab34cd56_fwd FOR TABLE documents"
-    )
-    two.blue.execute("SELECT pg_create_logical_replication_slot('tl_0192ab34cd57_rev', 'pgoutput')")
-    two.green.execute(
-        "INSERT INTO documents (id, tenant_id, slug) OVERRIDING SYSTEM VALUE VALUES (500, 'neighbour', '')"
-    )
-    found = two.look()
-    assert not refusals(found)
-    for code, word in {
-        "pg.materialised-view": "public.mv",
-        "pg.sequence-bare": "public.bare",
-        "pg.publication-filter": "theirs",
-        "pg.leftover-slot": "tl_0192ab34cd57_rev",
-        "pg.leftover-publication": "tl_0192ab34cd56_fwd",
-        "pg.sequence-overlap": "public.documents.id",
-        "pg.keyless": "public.events",
-    }.items():
-        (finding,) = by_code(found, code)
-        assert finding.severity is Severity.WARNING and word in finding.message and finding.next_step, code
-
-
-def test_disjoint_numbering_is_no_overlap(two: Two) -> None:
-    for conn, start in ((two.blue, 1001), (two.green, 1002)):
-        conn.execute(f"ALTER TABLE documents ALTER id SET INCREMENT BY 2 RESTART WITH {start}".encode())
-        conn.execute("SELECT nextval('documents_id_seq')")
-    two.green.execute("INSERT INTO documents (tenant_id, slug) VALUES ('neighbour', 'far')")
-    assert not by_code(two.look(), "pg.sequence-overlap")
-
-
-def test_generated_and_identity_columns_are_reported_in_order(two: Two) -> None:
-    found = two.look()
-    assert "documents.size" in by_code(found, "pg.generated-column")[0].message
-    assert "documents.id" in by_code(found, "pg.identity-column")[0].message
-    assert "2 sequences" in by_code(found, "pg.sequence")[0].message
-
-
 def test_no_taken_number_is_missed_in_many_chunks(two: Two) -> None:
     two.blue.execute("INSERT INTO chunks (document_id) SELECT 1 FROM generate_series(1, 5000)")
     two.green.execute(
@@ -443,13 +298,6 @@ def test_no_taken_number_is_missed_in_many_chunks(two: Two) -> None:
     )
     finding = two.refused("pg.key-collision", limits=Limits(chunk_rows=700, compared_rows=10))
     assert "3 keys" in finding.message
-
-
-def test_a_sample_says_that_it_is_one(two: Two) -> None:
-    two.green.execute("DELETE FROM documents; ")
-    found = two.look(limits=Limits(compared_rows=5))
-    assert "first 5 rows" in by_code(found, "pg.collision-sampled")[0].message
-    assert not refusals(found)
 
 
 def test_our_own_fence_trigger_is_no_obstacle(two: Two) -> None:
@@ -472,45 +320,3 @@ def test_a_check_that_fails_is_a_refusal(two: Two) -> None:
     two.green.execute("ALTER TABLE chunks ALTER id TYPE text")
     two.green.execute("DELETE FROM chunks")
     assert two.refused("pg.check-failed")
-
-
-def judged(two: Two, check: Callable[[Pair], Iterator[Finding]], **facts) -> dict[str, Finding]:
-    """What one check says when both servers are as they are, but for ``facts`` of the target."""
-    with two.source.session() as blue, two.target.session() as green:
-        sides = []
-        for database, conn in ((two.source, blue), (two.target, green)):
-            tables = read_tables(conn)
-            seen = read_facts(conn)
-            sides.append(
-                Side(database.name, conn, replace(seen, **facts) if database is two.target else seen, MAP, tables,
-                     MAP.resolve(ACME, frozenset(tables)))
-            )  # fmt: skip
-        pair = Pair(sides[0], sides[1], ACME, Limits())
-        return {finding.code: finding for finding in check(pair)}
-
-
-def test_another_sort_order_is_a_warning_where_keys_are_text(two: Two) -> None:
-    assert "pg.collation" not in judged(two, check_text)
-    found = judged(two, check_text, collate="de_DE.UTF-8")["pg.collation"]
-    assert found.severity is Severity.WARNING and "public.tenants" in found.message
-    assert "public.chunks" not in found.message
-
-
-def test_indexes_built_by_another_library_are_a_warning(two: Two) -> None:
-    found = judged(two, check_text, collation_version="2.28", actual_collation_version="2.36")
-    assert "REINDEX" in found["pg.collation-version"].next_step
-
-
-def test_less_kept_wal_than_the_tenant_has_data_is_a_warning(two: Two) -> None:
-    two.blue.execute(
-        "INSERT INTO events SELECT 'acme', repeat(md5(i::text), 20) FROM generate_series(1, 4000) i"
-    )
-    two.blue.execute("ANALYZE")
-    source, target = two.source, two.target
-    two.source, two.target = target, source
-    found = judged(two, lambda pair: check_room(replace(pair, source=pair.target)), slot_wal_keep_mb=1)
-    assert found["pg.slot-wal-keep-size"].severity is Severity.WARNING
-
-
-def test_a_server_without_logical_wal_stops_a_move(two: Two) -> None:
-    assert judged(two, check_servers, wal_level="replica")["pg.wal-level"].severity is Severity.REFUSAL

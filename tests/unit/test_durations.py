@@ -37,5 +37,5 @@ def test_whole_milliseconds_are_read_exactly(milliseconds: int) -> None:
 
 
 def test_for_people() -> None:
-    shown = [format_duration(s) for s in (-1, 0.34, 1.5, 41, 1868, 7500, 277200)]
-    assert shown == ["0 ms", "340 ms", "1.5 s", "0:41", "31:08", "2 h 05 min", "3 d 5 h"]
+    shown = [format_duration(s) for s in (-1, 0.34, 1.5, 41, 1868, 7500, 43200, 86400, 277200)]
+    assert shown == ["0 ms", "340 ms", "1.5 s", "0:41", "31:08", "2 h 05 min", "12 h", "1 d", "3 d 5 h"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from tenant_lifecycle.cli.documents import findings_document
 from tenant_lifecycle.cli.exit_codes import ExitCode, code_of
-from tenant_lifecycle.cli.output import Output
+from tenant_lifecycle.cli.output import Output, one_line
 from tenant_lifecycle.cli.plan_text import finding_lines
 from tenant_lifecycle.errors import LifecycleError, PreconditionRefused, TenantBusy
 from tenant_lifecycle.logs import redacted
@@ -70,9 +70,9 @@ def _write(
                 **facts,
             }
         }
-        print(jsonlib.dumps(document, ensure_ascii=False), file=sys.stderr, flush=True)
+        print(jsonlib.dumps(document), file=sys.stderr, flush=True)
         return
     out = Output()
-    out.say(f"error: {message}")
+    out.say(f"error: {one_line(message)}")
     if next_step:
         out.say(f"Next: {next_step}")

@@ -82,7 +82,7 @@ def show(ctx: typer.Context, text: str, kind: str | None, json: bool) -> None:
     with invocation.lifecycle() as service:
         found = service.operation(text, kind=kind)
         document = snapshot(service, found.id)
-        out.data(document, tree(document, max(80, out.talk.width), glyphs()), next_steps(found))
+        out.data(document, tree(document, max(80, out.talk.width), glyphs(out.encoding)), next_steps(found))
 
 
 @op_app.command()

@@ -55,6 +55,11 @@ class Output:
         return self._stderr.is_terminal and not self._stderr.is_dumb_terminal and not os.environ.get("CI")
 
     @property
+    def encoding(self) -> str:
+        """In which data is written."""
+        return self._stdout.encoding
+
+    @property
     def talk(self) -> Console:
         """The console on stderr."""
         return self._stderr
@@ -70,8 +75,8 @@ class Output:
         self.next(next_steps)
 
     def json_line(self, document: Mapping[str, Any]) -> None:
-        """One JSON object on one line of stdout, written at once."""
-        print(json.dumps(document, ensure_ascii=False), flush=True)
+        """One JSON object on one line of stdout, written at once; ASCII, which every encoding can say."""
+        print(json.dumps(document), flush=True)
 
     def lines(self, lines: Iterable[Line]) -> None:
         """Lines of text on stdout, never wrapped."""
@@ -97,6 +102,11 @@ def wants_json(arguments: Sequence[str]) -> bool:
         one in ("--json", "--output=json", "-ojson") or (one in ("-o", "--output") and two == "json")
         for one, two in pairs
     )
+
+
+def one_line(text: str) -> str:
+    """A message of a server or a driver without its line breaks."""
+    return " ".join(text.split())
 
 
 def printable(text: str) -> str:

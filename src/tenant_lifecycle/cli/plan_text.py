@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from rich.text import Text
 
-from tenant_lifecycle.cli.output import Line, bytes_text, count_text, printable, styled, table
+from tenant_lifecycle.cli.output import Line, bytes_text, count_text, one_line, printable, styled, table
 from tenant_lifecycle.model.durations import format_duration
 from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.model.plan import MigrationPlan
@@ -52,7 +52,9 @@ def finding_lines(findings: Iterable[Finding]) -> Iterator[Line]:
     for finding in findings:
         subject = f"{finding.subject}: " if finding.subject else ""
         word = f"{_WORDS[finding.severity]:<7}"
-        yield Text.assemble((word, _STYLES[finding.severity]), f"  {printable(subject + finding.message)}")
+        yield Text.assemble(
+            (word, _STYLES[finding.severity]), f"  {printable(subject + one_line(finding.message))}"
+        )
         if finding.next_step and finding.severity is not Severity.OK:
             yield f"         mend: {finding.next_step}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -90,6 +91,10 @@ def main(arguments: Sequence[str] | None = None, *, opener: Opener = open_lifecy
     """Run one command line and return its exit code; nothing is raised."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     json = wants_json(given)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # An arrow or a tenant's name that the encoding lacks is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(args=given, prog_name="tenantctl", standalone_mode=False, obj=opener)
         return int(code or ExitCode.OK)

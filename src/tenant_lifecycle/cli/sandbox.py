@@ -21,7 +21,7 @@ from tenant_lifecycle.cli.output import NextStep, OutputFormat, table
 if TYPE_CHECKING:
     from tenant_lifecycle.sandbox.environment import EnvironmentStatus, Sandbox
     from tenant_lifecycle.sandbox.ledger_check import LedgerReport
-    from tenant_lifecycle.sandbox.load import LoadConfig
+    from tenant_lifecycle.sandbox.load import LoadConfig, LoadSummary
 
 sandbox_app = typer.Typer(
     no_args_is_help=True,
@@ -157,22 +157,33 @@ def load(
             config, lambda _: speak.say(f"writing; the ledger is {config.ledger}; Ctrl-C ends it")
         )
         report = _checked(config, sandbox)
-    wrong = {"lost": report.lost, "duplicated": report.duplicated, "resurrected": report.resurrected,
-             "stale": report.stale, "phantom": report.phantom}  # fmt: skip
+    document, lines = _told(summary, report)
+    speak.data({**document, "ledger": str(config.ledger)}, lines)
+    if summary.failed or not report.ok:
+        raise typer.Exit(int(ExitCode.FAILED))
+
+
+def _told(summary: LoadSummary, report: LedgerReport) -> tuple[dict[str, object], list[str]]:
+    """The result of a load, for programs and for people."""
+    wrong = {
+        "lost": report.lost,
+        "duplicated": report.duplicated,
+        "resurrected": report.resurrected,
+        "stale": report.stale,
+        "phantom": report.phantom,
+    }
     lines = [
         f"acknowledged  {summary.acknowledged} in {summary.seconds:.1f} s, {summary.burst_rows} rows in bulk",
         f"failed        {summary.failed}",
         f"unknown       {summary.unknown}, of them committed {report.unknown_committed}",
-        *(f"{name:<12}  {count}" for name, count in wrong.items()),
+        *(f"{kind:<12}  {count}" for kind, count in wrong.items()),
         *(
             f"{violation.wrong}: {violation.table}: {violation.detail}"
             for violation in report.violations[:20]
         ),
         *summary.errors,
     ]
-    speak.data({**asdict(summary), **wrong, "ledger": str(config.ledger)}, lines)
-    if summary.failed or not report.ok:
-        raise typer.Exit(int(ExitCode.FAILED))
+    return {**asdict(summary), **wrong}, lines
 
 
 def _checked(config: LoadConfig, sandbox: Sandbox) -> LedgerReport:

@@ -15,7 +15,7 @@ from typing import Any
 from rich.text import Text
 
 from tenant_lifecycle.cli.history import event_line
-from tenant_lifecycle.cli.output import bytes_text, count_text, printable
+from tenant_lifecycle.cli.output import bytes_text, count_text, one_line, printable
 from tenant_lifecycle.model.durations import format_duration
 
 #: Sets shown below a running step; the rest is summed up in one line.
@@ -216,7 +216,7 @@ def _set_text(value: Any) -> str:
 
 
 def _error_text(step: Mapping[str, Any], now: float) -> str:
-    text = printable(step["error"]["message"])
+    text = printable(one_line(step["error"]["message"]))
     if step["next_try_at"]:
         text += f"; next try in {format_duration(max(0.0, _when(step['next_try_at']) - now))}"
     return text

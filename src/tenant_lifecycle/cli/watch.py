@@ -5,7 +5,6 @@ Looking on changes nothing. Ctrl-C and a timeout end the looking, never the oper
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,8 @@ from tenant_lifecycle.cli.service import Lifecycle
 from tenant_lifecycle.cli.tree import ASCII, UNICODE, Glyphs, tree
 
 FRAMES_PER_S = 4
+#: How often it is looked whether waiting is over.
+LOOK_S = 0.05
 LATEST_EVENTS = 5
 #: Where nothing is redrawn: how often a line says how far it is while nothing else changes.
 PROGRESS_INTERVAL_S = 10.0
@@ -69,30 +70,28 @@ def _follow(
     service: Lifecycle, operation_id: str, goal: Goal, screen: Screen, timeout_s: float | None
 ) -> Watched:
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    seen = 0
+    seen, drawn_at = 0, 0.0
     document: documents.Document = {}
     try:
         while True:
-            # Steps are read before the operation: what they say of the end is then never newer than it.
-            steps = service.steps(operation_id)
+            # The operation is read before its steps: one that is over has all its steps by then.
             operation = service.operation(operation_id)
+            steps = service.steps(operation_id)
             code = goal.reached(operation, steps)
-            document = documents.snapshot(
-                operation,
-                steps,
-                service.steps_ahead(operation_id),
-                service.latest_events(operation_id, LATEST_EVENTS),
-                time.time(),
-            )
-            for event in service.events(operation_id, after=seen):
-                seen = event.seq
-                screen.event(documents.event_document(event))
-            screen.draw(document, final=code is not None)
             if code is None and deadline is not None and time.monotonic() >= deadline:
                 code = ExitCode.TIMEOUT
+            if code is not None or time.monotonic() - drawn_at >= 1 / FRAMES_PER_S:
+                drawn_at = time.monotonic()
+                ahead = service.steps_ahead(operation_id)
+                latest = service.latest_events(operation_id, LATEST_EVENTS)
+                document = documents.snapshot(operation, steps, ahead, latest, time.time())
+                for event in service.events(operation_id, after=seen):
+                    seen = event.seq
+                    screen.event(documents.event_document(event))
+                screen.draw(document, final=code is not None)
             if code is not None:
                 return Watched(code, document)
-            time.sleep(1 / FRAMES_PER_S)
+            time.sleep(LOOK_S)
     except KeyboardInterrupt:
         return Watched(ExitCode.DETACHED, document)
 
@@ -130,7 +129,7 @@ class Picture:
 
     def draw(self, document: documents.Document, *, final: bool) -> None:  # noqa: ARG002
         console = self.out.talk
-        self.live.update(Group(*tree(document, console.width, glyphs())), refresh=True)
+        self.live.update(Group(*tree(document, console.width, glyphs(console.encoding))), refresh=True)
 
 
 @dataclass(slots=True)
@@ -190,7 +189,6 @@ def progress_line(document: documents.Document) -> str:
     return f"{line}  {document['why']}"
 
 
-def glyphs() -> Glyphs:
-    """Marks that this terminal can show."""
-    encoding = (sys.stderr.encoding or "").lower().replace("-", "")
-    return UNICODE if encoding in ("utf8", "utf16") else ASCII
+def glyphs(encoding: str) -> Glyphs:
+    """Marks that text in this encoding can show."""
+    return UNICODE if encoding.lower().replace("-", "") in ("utf8", "utf16") else ASCII

@@ -143,7 +143,7 @@ def _of_error(error: ErrorRecord) -> str:
 
 
 def _sentence(text: str) -> str:
-    text = text.strip()
+    text = " ".join(text.split())
     return text if text.endswith((".", "!", "?")) else text + "."
 
 

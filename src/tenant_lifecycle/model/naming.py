@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 #: What a tenant is called, the most telling word first.
 TENANT_WORDS = (
@@ -22,12 +23,14 @@ _BOOKKEEPING = frozenset(
 )  # fmt: skip
 
 
+@lru_cache(maxsize=10_000)
 def snake(name: str) -> str:
     """``tenantId``, ``TenantID`` and ``tenant_id`` are one name."""
     name = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name.strip().replace(" ", "_").replace("-", "_"))
     return re.sub(r"_+", "_", name).lower()
 
 
+@lru_cache(maxsize=10_000)
 def singular(name: str) -> str:
     """The name for one of them; English endings only."""
     if name in _IRREGULAR:

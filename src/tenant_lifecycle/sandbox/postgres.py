@@ -84,8 +84,8 @@ class PostgresServer:
         return self.home / "log"
 
     def dsn(self, database: str = "postgres", user: str = "postgres") -> str:
-        """A libpq connection string to one of its databases."""
-        return f"host=127.0.0.1 port={self.port} user={user} dbname={database}"
+        """A libpq connection string to one of its databases; the wheel's servers speak no TLS."""
+        return f"host=127.0.0.1 port={self.port} user={user} dbname={database} sslmode=disable"
 
     @property
     def pid(self) -> int | None:

@@ -233,9 +233,9 @@ class FaultProxy:
             if fault.left is not None:
                 piece = piece[: fault.left]
                 fault.left -= len(piece)
+            self.forwarded[way] += len(piece)
             sink.write(piece)
             await sink.drain()
-            self.forwarded[way] += len(piece)
             data = data[len(piece) :]
             if fault.left == 0:
                 fault.left = None

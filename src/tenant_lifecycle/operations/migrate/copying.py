@@ -8,6 +8,7 @@ from tenant_lifecycle.engine.items import WorkItem
 from tenant_lifecycle.engine.steps import Done, Outcome, StepContext
 from tenant_lifecycle.errors import StoreBusy
 from tenant_lifecycle.model.operation import Json
+from tenant_lifecycle.operations.migrate.provision import keep_counters_ahead
 from tenant_lifecycle.operations.migrate.session import BACK, FORWARD, Session
 from tenant_lifecycle.operations.pairs import StorePair
 from tenant_lifecycle.stores.base import Copies, Follows, Part
@@ -108,6 +109,7 @@ def catch_up(ctx: StepContext) -> Outcome:
     calm = 0
     while calm < 2:
         _check(ctx, session)
+        keep_counters_ahead(session, FORWARD)
         lags = {name: follower.lag() for name, follower in followers.items()}
         worst = max(lag.seconds for lag in lags.values())
         waiting = sum(lag.waiting for lag in lags.values())

@@ -20,9 +20,12 @@ from tenant_lifecycle.model.cutover import Action, Seen, decide
 from tenant_lifecycle.model.findings import Finding, refusals
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.policy import ProvisionHook
-from tenant_lifecycle.operations.migrate.session import Session
+from tenant_lifecycle.operations.migrate.session import FORWARD, Session
 from tenant_lifecycle.operations.pairs import Pair
 from tenant_lifecycle.stores.base import FenceRow, Fences, FenceState, Schemas
+
+#: So far a target's sequences are kept ahead while rows are arriving. 64-bit sequences do not notice.
+COUNTERS_AHEAD = 100_000
 
 
 def look(pair: Pair, tenant: TenantId) -> list[Finding]:
@@ -73,6 +76,7 @@ def provision(ctx: StepContext) -> Outcome:
             created += pair.source.create_missing(pair.target, session.tenant)
     findings = look(session.pair, session.tenant)
     refuse(findings)
+    keep_counters_ahead(session, FORWARD)
     shapes = {
         pair.name: pair.source.shape(session.tenant)
         for pair in session.pair.stores
@@ -81,6 +85,17 @@ def provision(ctx: StepContext) -> Outcome:
     for line in created:
         ctx.event("created", what=line)
     return Done({"created": len(created), "shapes": shapes})
+
+
+def keep_counters_ahead(session: Session, way: str) -> None:
+    """Raise that way's target sequences above what its source has given out, with room for what it will give.
+
+    Rows arrive with the source's numbers long before a flip; a neighbour on the target must never draw one of
+    them. Done before the copy and again while changes are followed.
+    """
+    for pair in session.way(way).stores:
+        if isinstance(pair.source, Schemas):
+            pair.source.carry_counters(pair.target, session.tenant, COUNTERS_AHEAD)
 
 
 def arm(ctx: StepContext) -> Outcome:

@@ -8,6 +8,7 @@ from tenant_lifecycle.engine.steps import Done, Outcome, StepContext
 from tenant_lifecycle.errors import StoreBusy, StoreUnavailable
 from tenant_lifecycle.model.operation import Json, Signal
 from tenant_lifecycle.operations.migrate.proving import ensure_proved
+from tenant_lifecycle.operations.migrate.provision import keep_counters_ahead
 from tenant_lifecycle.operations.migrate.session import BACK, FORWARD, Session
 
 #: How often the dirty items are looked at while nothing is asked for, and how often a signal is looked for.
@@ -65,6 +66,7 @@ def _look(ctx: StepContext, session: Session, way: str) -> Json:
         session.followers(FORWARD)
         session.followers(BACK)
         session.check_followers()
+        keep_counters_ahead(session, way)
         ensure_proved(ctx, way)
         dirty, lag_s = 0, 0.0
         for pair in session.way(way).stores:

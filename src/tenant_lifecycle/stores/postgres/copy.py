@@ -43,7 +43,7 @@ class _Job:
     table: Table
     resolved: ResolvedMap
     range: Range
-    #: BINARY, or TEXT where a binary value would carry type numbers of its own database.
+    #: BINARY, or TEXT where a binary value would be a number that only its own database understands.
     format: LiteralString
 
     @property
@@ -258,15 +258,15 @@ def _remember_position(conn: Connection, job: _Job, position: str) -> None:
 
 
 def _travels_in_binary(conn: Connection, table: Table) -> bool:
-    """False if a column's binary form holds type numbers that mean something else in another database.
+    """False if a column's value is an object's number, which means another object in another database.
 
-    Arrays and composites carry the numbers of their elements' types; those of types that users or
-    extensions made differ from database to database. The reg* types are numbers themselves.
+    Those are the reg* types; their text is a name. (Arrays and composites carry the numbers of their elements'
+    types, but a server from 14 on compares these only if both types are its own.)
     """
     found = conn.execute(
         "SELECT FROM unnest(%s::oid[]) o JOIN pg_type t ON t.oid = o "
         "JOIN pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END "
-        "WHERE b.typtype = 'c' OR (b.typcategory = 'A' AND b.typelem >= 16384) OR b.typname ~ '^_?reg[a-z]+$' LIMIT 1",
+        "WHERE b.typnamespace = 'pg_catalog'::regnamespace AND b.typname ~ '^_?reg[a-z]+$' LIMIT 1",
         ([column.type_oid for column in table.copied_columns],),
     ).fetchone()
     return found is None

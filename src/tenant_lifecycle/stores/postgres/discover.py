@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 
 from psycopg import sql
 
@@ -49,6 +50,10 @@ class _Search:
     unique: Mapping[TableName, frozenset[str]]
     found: dict[TableName, Proposed] = field(default_factory=dict)
     tries: int = _TRIES
+    #: Declared and named ways, by table.
+    ways: dict[TableName, list[Edge]] = field(default_factory=dict)
+    #: What was measured. A way to a table that has its owner by now does not change any more.
+    _seen: dict[tuple[Edge, Hop | None], Edge] = field(default_factory=dict)
 
     @property
     def rules(self) -> dict[TableName, Rule]:
@@ -56,6 +61,12 @@ class _Search:
         return {
             name: item.rule for name, item in self.found.items() if isinstance(item.rule, (Root, Direct, Via))
         }
+
+    def measure(self, table: Table, edge: Edge, witness: Hop | None = None) -> Edge:
+        """The edge with what a sample says about it."""
+        if (edge, witness) not in self._seen:
+            self._seen[edge, witness] = measure(self.conn, table, edge, self.rules, witness)
+        return self._seen[edge, witness]
 
     def open(self) -> list[Table]:
         """Tables without a proposal."""
@@ -108,7 +119,7 @@ def _readable_order(found: Mapping[TableName, Proposed]) -> list[TableName]:
 def _direct(search: _Search) -> None:
     """Tables that name the tenant themselves, in a column that is never NULL."""
     for table in search.open():
-        edges = [measure(search.conn, table, edge, search.rules) for edge in _tenant_edges(search, table)]
+        edges = [search.measure(table, edge) for edge in _tenant_edges(search, table)]
         edges.sort(key=lambda edge: (-edge.confidence, edge.origin is not Origin.DECLARED))
         if edges and edges[0].confidence >= ENOUGH and edges[0].complete:
             best, others = edges[0], edges[1:]
@@ -164,11 +175,7 @@ def _shared(search: _Search) -> None:
 
 
 def _owner_edges(search: _Search, table: Table) -> list[Edge]:
-    return [
-        measure(search.conn, table, edge, search.rules)
-        for edge in _edges(search, table)
-        if edge.hop.parent in search.rules
-    ]
+    return [search.measure(table, edge) for edge in _edges(search, table) if edge.hop.parent in search.rules]
 
 
 def _refers(search: _Search, table: Table, people: Table, keys: frozenset[str]) -> Iterator[tuple[str, str]]:
@@ -246,11 +253,18 @@ def _via(search: _Search) -> None:
 
 def _weigh(search: _Search, table: Table) -> tuple[list[Edge], list[Edge]]:
     """Ways of the table to tables that are owned by now: those that may be trusted, best first, and others."""
-    rules = search.rules
-    if not rules:
+    if not search.rules:
         return [], []
-    parents = {name for name, rule in rules.items() if not isinstance(rule, Root)}
+    parents = {name for name, rule in search.rules.items() if not isinstance(rule, Root)}
     edges = [*_tenant_edges(search, table), *(e for e in _edges(search, table) if e.hop.parent in parents)]
+    good, doubtful = _sorted_out(search, table, edges)
+    if not good:
+        more = [edge for edge in _by_values(search, table) if edge.hop.parent in parents]
+        good, doubtful = _sorted_out(search, table, [*edges, *more]) if more else (good, doubtful)
+    return good, doubtful
+
+
+def _sorted_out(search: _Search, table: Table, edges: list[Edge]) -> tuple[list[Edge], list[Edge]]:
     measured = [_confirmed(search, table, edge, edges) for edge in edges]
     measured.sort(key=lambda edge: (-edge.confidence, -edge.covers, edge.hop.columns))
     good = [edge for edge in measured if edge.confidence >= ENOUGH and (edge.found or not edge.sampled)]
@@ -259,11 +273,11 @@ def _weigh(search: _Search, table: Table) -> tuple[list[Edge], list[Edge]]:
 
 def _confirmed(search: _Search, table: Table, edge: Edge, others: list[Edge]) -> Edge:
     """The edge, measured against the other way that agrees with it best; a tenant's own column is the judge."""
-    best = measure(search.conn, table, edge, search.rules)
+    best = search.measure(table, edge)
     for other in others:
         if other is edge:
             continue
-        seen = measure(search.conn, table, edge, search.rules, witness=other.hop)
+        seen = search.measure(table, edge, other.hop)
         if other.hop.parent is None and seen.compared >= TELLING:
             return seen
         if seen.compared and (
@@ -317,21 +331,21 @@ def _never_null(table: Table, edge: Edge) -> bool:
     return all(table.column(column).not_null for column in edge.hop.columns)
 
 
-def _edges(search: _Search, table: Table) -> Iterator[Edge]:
-    """Ways from the table to other tables: declared, by name, and, for what is left, by values."""
-    taken: set[str] = set()
-    for reference in search.references.get(table.name, ()):
-        if reference.parent != table.name and reference.parent in search.tables:
-            taken |= set(reference.columns)
-            yield Edge(table.name, Hop(reference.columns, reference.parent, reference.parent_columns),
-                       Origin.DECLARED, numbers=_is_number(table, reference.columns))  # fmt: skip
-    for column in table.columns:
-        if column.name in taken:
-            continue
-        named = list(_named(search, table, column))
-        yield from named
-        if not named and column.type == "uuid" and column.name not in table.primary_key:
-            yield from _by_values(search, table, column)
+def _edges(search: _Search, table: Table) -> list[Edge]:
+    """Ways from the table to other tables, declared or by name."""
+    if table.name not in search.ways:
+        declared = [
+            Edge(table.name, Hop(reference.columns, reference.parent, reference.parent_columns),
+                 Origin.DECLARED, numbers=_is_number(table, reference.columns))
+            for reference in search.references.get(table.name, ())
+            if reference.parent != table.name and reference.parent in search.tables
+        ]  # fmt: skip
+        taken = {column for edge in declared for column in edge.hop.columns}
+        named = [
+            e for column in table.columns if column.name not in taken for e in _named(search, table, column)
+        ]
+        search.ways[table.name] = [*declared, *named]
+    return search.ways[table.name]
 
 
 def _named(search: _Search, table: Table, column: Column) -> Iterator[Edge]:
@@ -350,15 +364,19 @@ def _named(search: _Search, table: Table, column: Column) -> Iterator[Edge]:
                            numbers=column.type in _NUMBERS)  # fmt: skip
 
 
-def _by_values(search: _Search, table: Table, column: Column) -> Iterator[Edge]:
-    """Tables whose key holds the column's values; random ids only, and a bounded number of tries."""
-    for parent in sorted(search.rules):
+def _by_values(search: _Search, table: Table) -> Iterator[Edge]:
+    """Owned tables whose key holds the values of a column that no name explains; random ids only, and a
+    bounded number of tries."""
+    explained = {column for edge in _edges(search, table) for column in edge.hop.columns}
+    columns = [column for column in table.columns
+               if column.type == "uuid" and column.name not in explained | set(table.primary_key)]  # fmt: skip
+    for column, parent in product(columns, sorted(search.rules)):
         key = _key(search, parent, column)
         if key is None or parent == table.name or search.tries <= 0:
             continue
-        search.tries -= 1
         edge = Edge(table.name, Hop((column.name,), parent, (key,)), Origin.VALUES)
-        seen = measure(search.conn, table, edge, search.rules)
+        search.tries -= (edge, None) not in search._seen
+        seen = search.measure(table, edge)
         if seen.present >= TELLING and seen.found >= 0.98 * seen.present:
             yield edge
 

@@ -30,7 +30,7 @@ def ask(conn: Connection, query: sql.Composable | str) -> list[tuple[object, ...
         with conn.transaction():
             conn.execute("SET TRANSACTION READ ONLY")
             conn.execute(f"SET LOCAL statement_timeout = {_PATIENCE_MS}".encode())
-            composed = query if isinstance(query, sql.Composed) else sql.Composed([sql.SQL(str(query))])  # type: ignore[arg-type]
+            composed = query if isinstance(query, sql.Composed) else sql.Composed([sql.SQL(str(query))])
             return conn.execute(composed).fetchall()
     except psycopg.errors.QueryCanceled:
         return None

@@ -27,10 +27,10 @@ def find_template(tables: Iterable[TableName]) -> Template | None:
     for schema, names in by_schema.items():
         groups.setdefault(frozenset(names), []).append(schema)
     best: Template | None = None
-    for names, schemas in groups.items():
+    for alike, schemas in groups.items():
         template = _template(sorted(schemas)) if len(schemas) > 1 else None
         if template is not None and (best is None or len(schemas) > len(best.schemas)):
-            evidence = f"{len(schemas)} schemas have the same {len(names)} tables: {', '.join(sorted(schemas)[:3])} ..."
+            evidence = f"{len(schemas)} schemas have the same {len(alike)} tables: {', '.join(sorted(schemas)[:3])} ..."
             best = Template(template, frozenset(schemas), evidence)
     return best
 

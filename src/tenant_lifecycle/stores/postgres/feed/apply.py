@@ -118,6 +118,13 @@ class Applier:
         """Make `run` return after the batch in hand; safe to repeat."""
         self._stopping.set()
 
+    def cancel(self) -> None:
+        """Interrupt the statement that runs; only after `stop`."""
+        session = self._session
+        if session is not None:
+            with suppress(Exception):
+                session.target.cancel_safe(timeout=2.0)
+
     def run(self) -> None:
         """Apply until `stop`.
 

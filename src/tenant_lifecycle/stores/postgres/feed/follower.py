@@ -13,13 +13,14 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from tenant_lifecycle.errors import FeedError, FeedGap, LifecycleError
+from tenant_lifecycle.errors import FeedError, FeedGap, LifecycleError, SpoolFull
 from tenant_lifecycle.stores.base import Feed, Follower, Keys, Lag
 from tenant_lifecycle.stores.postgres import ours
 from tenant_lifecycle.stores.postgres.connection import Connection, translating
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.feed.apply import LANE, Applier, Progress, Sides, stored_position
 from tenant_lifecycle.stores.postgres.feed.intake import MARKER, Intake, canary
+from tenant_lifecycle.stores.postgres.feed.keyset import IN_MEMORY
 from tenant_lifecycle.stores.postgres.feed.layout import read_layouts, refuse_other_target
 from tenant_lifecycle.stores.postgres.feed.position import from_lsn, to_lsn
 from tenant_lifecycle.stores.postgres.feed.receiver import Receiver
@@ -29,6 +30,8 @@ from tenant_lifecycle.stores.postgres.tables import read_tables
 
 logger = logging.getLogger(__name__)
 
+#: A batch in hand gets so long to end by itself.
+STOP_S = 5.0
 #: Markers that passed and that nobody asked for yet.
 _PASSED_LIMIT = 1000
 
@@ -44,9 +47,11 @@ class PostgresFollower:
         spool: Path,
         *,
         limit_bytes: int | None = None,
+        keys_in_memory: int = IN_MEMORY,
     ) -> None:
         self._source, self._target, self._feed, self._folder = source, target, feed, spool
         self._limit_bytes = limit_bytes
+        self._keys_in_memory = keys_in_memory
         self._changed = threading.Condition()
         self._passed: dict[str, None] = {}
         self._awaited = 0
@@ -63,6 +68,13 @@ class PostgresFollower:
 
     def start(self) -> None:
         """Begin to receive; see `base.Follower.start`."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
         self._mark_connection()
         self._sides = self._read_sides()
         owner = self._sides.owner
@@ -86,6 +98,7 @@ class PostgresFollower:
             self._feed,
             intake,
             self._spool,
+            confirmed=confirmed,
             applied=lambda: self._progress.position,
             still_ours=self._refuse_if_superseded,
         )
@@ -129,7 +142,7 @@ class PostgresFollower:
                 del self._passed[marker]
                 return True
         self.check()
-        full = self._receiver.full
+        full = self.paused()
         if full is not None:
             raise full
         return False
@@ -160,6 +173,13 @@ class PostgresFollower:
             touched, self._progress.touched = self._progress.touched, {}
         return {str(self._sides.layouts[number].name): frozenset(keys) for number, keys in touched.items()}
 
+    def paused(self) -> SpoolFull | None:
+        """Why nothing is received at the moment: the spool is full; None while all is well.
+
+        It is no reason to fail: changes wait at the source, and receiving goes on when there is room.
+        """
+        return self._receiver.full
+
     def check(self) -> None:
         """Raise what stopped a thread, if something did."""
         if self._error is not None:
@@ -175,6 +195,9 @@ class PostgresFollower:
         if self._threads:
             self._receiver.stop()
         for thread in self._threads:
+            thread.join(STOP_S)
+            if thread.is_alive() and self._applier is not None:
+                self._applier.cancel()  # it waits for somebody's lock; the batch is rolled back
             thread.join()
         if self._threads:
             self._receiver.close()
@@ -203,7 +226,9 @@ class PostgresFollower:
             resolved = self._source.map.resolve(self._feed.tenant, frozenset(tables))
             layouts = read_layouts(conn, tables, resolved.moved)
             refuse_other_target(self._source.name, self._target.name, layouts, there)
-            owner = build_owner(conn, self._source.name, layouts, resolved, self._folder)
+            owner = build_owner(
+                conn, self._source.name, layouts, resolved, self._folder, self._keys_in_memory
+            )
         return Sides(self._source, self._target, self._feed, layouts, there, resolved, owner)
 
     def _positions(self) -> tuple[int, int]:

@@ -64,6 +64,8 @@ class _Stream:
     parent: bool
     #: Updates and deletes carry the whole old row.
     whole: bool
+    #: Rows have to be read from the source.
+    unsendable: bool = False
 
     def key(self, row: Sequence[bytes | None]) -> bytes:
         """Key of a row; empty for a table without one."""
@@ -195,7 +197,7 @@ class Intake:
         if stream.parent:
             self._appeared(stream, key, row, inserted=True)
         if not self._ours:
-            self._emit(PUT, stream.number, key, b"".join(row), 0, len(data))  # type: ignore[arg-type]
+            self._put(stream, key, row, len(data))
 
     def _update(self, data: bytes) -> None:
         if self._skipping:
@@ -256,7 +258,12 @@ class Intake:
             self._appeared(stream, key, row, inserted=False)
         if self._ours:
             return
-        if None in row:
+        self._put(stream, key, row, size)
+
+    def _put(self, stream: _Stream, key: bytes, row: list[bytes | None], size: int) -> None:
+        if stream.unsendable:
+            self._emit(REREAD, stream.number, key, stream.key_row(row), 0, size)
+        elif None in row:
             mask = sum(1 << i for i, value in enumerate(row) if value is not None)
             body = b"".join(NULL if value is None else value for value in row)
             self._emit(PART, stream.number, key, body, mask, size)
@@ -360,6 +367,7 @@ class Intake:
             bool(owner.up[number]),
             bool(owner.down[number]),
             layout.whole_identity,
+            layout.unsendable,
         )
 
     def _truncate(self, data: bytes) -> None:

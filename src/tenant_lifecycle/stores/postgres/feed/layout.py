@@ -31,10 +31,12 @@ class StreamColumn:
     base_oid: int
     #: 'e' for an enum.
     base_kind: str
-    #: False: the type has no binary form and travels as text.
+    #: False: the type has no binary form, or one that means something else in another database: text is used.
     binary: bool
     #: False: the collation calls different strings equal.
     exact: bool
+    #: A number of this database (regclass and the like): what the stream sends is of no use elsewhere.
+    numbered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,11 @@ class Layout:
     def whole_identity(self) -> bool:
         """True: updates and deletes carry the whole old row (REPLICA IDENTITY FULL)."""
         return self.table.replica_identity == "f"
+
+    @property
+    def unsendable(self) -> bool:
+        """Rows have to be read from the source: what the stream sends is not what they hold."""
+        return any(column.numbered for column in self.columns)
 
     def places(self, names: Sequence[str]) -> tuple[int, ...]:
         """Where those columns are in a row.
@@ -100,7 +107,8 @@ def _stream_key(table: Table) -> tuple[str, ...]:
 _COLUMNS = """
 SELECT a.attrelid::int8 AS oid, a.attname AS name, a.atttypid::int8 AS type_oid,
        a.atttypmod AS type_modifier, base.oid::int8 AS base_oid, base.typtype::text AS base_kind,
-       base.typsend <> 0 AS binary, coalesce(co.collisdeterministic, true) AS exact
+       base.typsend <> 0 AND base.typname !~ '^_?reg[a-z]+$' AS binary,
+       base.typname ~ '^_?reg[a-z]+$' AS numbered, coalesce(co.collisdeterministic, true) AS exact
   FROM pg_attribute a
   JOIN pg_type ty ON ty.oid = a.atttypid
   JOIN pg_type base ON base.oid = CASE WHEN ty.typtype = 'd' THEN ty.typbasetype ELSE ty.oid END

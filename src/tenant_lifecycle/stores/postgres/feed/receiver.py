@@ -16,13 +16,12 @@ from struct import Struct
 
 import psycopg
 from psycopg import errors as pg
-from psycopg import pq, sql
-from psycopg.conninfo import make_conninfo
+from psycopg import generators, pq, sql, waiting
 from psycopg.pq.abc import PGconn
 
 from tenant_lifecycle.errors import FeedError, FeedGap, LifecycleError, SpoolFull, StoreUnavailable
 from tenant_lifecycle.stores.base import Feed
-from tenant_lifecycle.stores.postgres.connection import session_options, translated
+from tenant_lifecycle.stores.postgres.connection import Connection, session_options, translated
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.feed.intake import Intake
 from tenant_lifecycle.stores.postgres.feed.spool import WRITE_BYTES, Spool
@@ -36,6 +35,8 @@ _wal_end = Struct(">Q").unpack_from
 
 #: How often the server is told where we are; its patience (wal_sender_timeout) is never below a second.
 STATUS_S = 0.3
+#: The server gets so long to begin the stream.
+BEGIN_S = 30.0
 #: How often the spool is forced to disk while it only grows.
 SYNC_S = 0.2
 #: So much of the log without a change of ours, and the target writes down that it was seen.
@@ -43,7 +44,7 @@ PROGRESS_BYTES = 1 << 20
 #: Messages treated before the clock is looked at.
 _BURST = 256
 #: An older session on our slot gets so long to notice that its wire was cut.
-_STEAL_AFTER_S = 3.0
+_STEAL_AFTER_S = 0.5
 
 
 class Receiver:
@@ -55,6 +56,7 @@ class Receiver:
         feed: Feed,
         intake: Intake,
         spool: Spool,
+        confirmed: int,
         applied: Callable[[], int],
         still_ours: Callable[[], None],
     ) -> None:
@@ -66,8 +68,10 @@ class Receiver:
         self._still_ours = still_ours
         self._stopping = threading.Event()
         self._woken, self._waker = os.pipe()
-        self._synced = 0
-        self._synced_at = 0.0
+        #: What is safe on our disk. What an earlier process left there counts only if we go on spooling: a
+        #: follower that begins to apply at once acknowledges nothing but what is applied.
+        self._synced = confirmed
+        self._synced_at = time.monotonic()
         self._told_at = 0.0
         self._told = 0
         self._progress_wanted = False
@@ -86,7 +90,6 @@ class Receiver:
             StoreRejected: the server refuses us for good.
         """
         pause = 0.05
-        self._synced = self._intake.reached
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
@@ -109,34 +112,33 @@ class Receiver:
         os.close(self._waker)
 
     def _receive(self) -> None:
-        conn = self._start()
+        session = self._start()
         try:
             self._intake.restart(self._intake.reached)
             self.connected += 1
-            self._loop(conn)
+            self._loop(session.pgconn)
         finally:
-            conn.finish()
+            session.close()
             self._intake.restart(self._intake.reached)
 
     # -- beginning
 
-    def _start(self) -> PGconn:
+    def _start(self) -> Connection:
         """A connection that streams; takes the slot over from an older session of ours if it must."""
         deadline = time.monotonic() + _STEAL_AFTER_S
         while True:
             self._call(self._still_ours)
-            conn = self._connect()
+            session = self._connect()
             slot = sql.Identifier(self._feed.name).as_string(None)
             names = sql.Literal(slot).as_string(None)
-            result = conn.exec_(
+            error = self._begin(
+                session,
                 f"START_REPLICATION SLOT {slot} LOGICAL 0/0 (proto_version '1', publication_names {names}, "
-                "binary 'true', messages 'true')".encode()
+                "binary 'true', messages 'true')",
             )
-            if result.status == pq.ExecStatus.COPY_BOTH:
-                conn.nonblocking = 1
-                return conn
-            error = pg.error_from_result(result)
-            conn.finish()
+            if error is None:
+                return session
+            session.close()
             if not isinstance(error, pg.ObjectInUse):
                 raise self._refused(error)
             if time.monotonic() > deadline:
@@ -144,24 +146,35 @@ class Receiver:
             if self._stopping.wait(0.1):
                 raise StoreUnavailable("stopping", store=self._database.name)
 
-    def _connect(self) -> PGconn:
-        conninfo = make_conninfo(
-            self._database.dsn,
-            replication="database",
-            options=session_options(),
-            application_name=f"tenant-lifecycle feed {self._feed.name}",
-            connect_timeout=5,
-            keepalives_idle=5,
-            keepalives_interval=2,
-            keepalives_count=3,
-            tcp_user_timeout=15_000,
-        )
-        conn = pq.PGconn.connect(conninfo.encode())
-        if conn.status != pq.ConnStatus.OK:
-            said = conn.error_message.decode(errors="replace").strip()
-            conn.finish()
-            raise translated(psycopg.OperationalError(said), self._database.name)
-        return conn
+    def _connect(self) -> Connection:
+        # Not libpq's PQconnectdb: that holds the interpreter's lock, and every other thread, until it is through.
+        try:
+            return psycopg.connect(
+                self._database.dsn,
+                autocommit=True,
+                replication="database",
+                options=session_options(),
+                application_name=f"tenant-lifecycle feed {self._feed.name}",
+                connect_timeout=5,
+                keepalives_idle=5,
+                keepalives_interval=2,
+                keepalives_count=3,
+                tcp_user_timeout=15_000,
+            )
+        except psycopg.Error as exc:
+            raise translated(exc, self._database.name) from exc
+
+    def _begin(self, session: Connection, command: str) -> psycopg.Error | None:
+        """Send the command; None if the stream has begun, else what the server said."""
+        conn = session.pgconn
+        try:
+            conn.nonblocking = 1
+            conn.send_query(command.encode())
+            (result,) = waiting.wait(generators.execute(conn), conn.socket, 0.1, BEGIN_S)
+        except psycopg.Error as exc:
+            session.close()
+            raise StoreUnavailable(f"{self._database.name}: {exc}", store=self._database.name) from exc
+        return None if result.status == pq.ExecStatus.COPY_BOTH else pg.error_from_result(result)
 
     def _refused(self, error: psycopg.Error) -> LifecycleError:
         said = str(error).strip()

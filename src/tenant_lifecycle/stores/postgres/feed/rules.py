@@ -43,6 +43,13 @@ def build_owner(
     sets: dict[tuple[object, ...], KeySet] = {}
     foreign_keys = _foreign_keys(conn)
     for layout in layouts:
+        if layout.unsendable and not layout.key:
+            raise StoreRejected(
+                f"{store}: {layout.name} has a column of a reg* type and no primary key: its rows can neither be "
+                "sent nor found again",
+                store=store,
+                next_step=f"give {layout.name} a primary key",
+            )
         rule: Rule = resolved.shared.get(layout.name) or resolved.owned[layout.name]
         options: list[Option] = []
         for hop in hops_of(rule):

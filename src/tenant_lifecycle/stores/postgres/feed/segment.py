@@ -6,6 +6,8 @@ checksum is wrong was changed by something else: that is an error, never skipped
 
 from __future__ import annotations
 
+import errno
+import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ _MAGIC = b"TLSPOOL1"
 _HEADER = Struct(">8sQ32sI")
 _FRAME = Struct(">II")
 HEADER_SIZE = _HEADER.size
+#: What the operating system says when a disk is full.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Damaged(Exception):
@@ -102,3 +106,70 @@ def transactions(path: Path) -> Iterator[tuple[int, int, int]]:
             if last:
                 yield file.tell(), position, count
                 count = 0
+
+
+class NoRoom(Exception):
+    """The file cannot grow now; nothing of what was to be written is in it."""
+
+
+class SegmentFile:
+    """The segment that is written to."""
+
+    def __init__(self, path: Path, start: int, shape: bytes) -> None:
+        self.segment = Segment(path, start, size=0, position=start)
+        #: Bytes written; beyond ``segment.size`` they are part of a transaction that is not complete.
+        self.written = 0
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            self.write(header(start, shape))
+        except BaseException:
+            self.close()
+            path.unlink()
+            raise
+        self.segment.size = self.written
+
+    @property
+    def in_the_middle(self) -> bool:
+        """The file ends in the middle of a transaction."""
+        return self.written > self.segment.size
+
+    def write(self, data: bytes) -> None:
+        """Append all of it or nothing.
+
+        Raises:
+            NoRoom: the disk is full.
+        """
+        done = 0
+        try:
+            while done < len(data):
+                done += os.pwrite(self._fd, memoryview(data)[done:], self.written + done)
+        except OSError as exc:
+            os.ftruncate(self._fd, self.written)
+            if exc.errno in NO_ROOM:
+                raise NoRoom(exc.strerror) from exc
+            raise
+        self.written += done
+
+    def complete(self, position: int, count: int) -> None:
+        """All that was written is whole transactions now, ``count`` more of them."""
+        self.segment.size = self.written
+        self.segment.position = position
+        self.segment.unread += count
+
+    def abort(self) -> None:
+        """Take back what is not a whole transaction."""
+        os.ftruncate(self._fd, self.segment.size)
+        self.written = self.segment.size
+
+    def sync(self) -> None:
+        """Force what was written, and the file's name, to disk."""
+        os.fsync(self._fd)
+        folder = os.open(self.segment.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._fd)

@@ -9,12 +9,13 @@ something is on disk.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import threading
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,10 +24,12 @@ from tenant_lifecycle.stores.postgres.feed.layout import Layout, refuse_other_sh
 from tenant_lifecycle.stores.postgres.feed.record import Change, Record, decode, encode
 from tenant_lifecycle.stores.postgres.feed.segment import (
     HEADER_SIZE,
+    NO_ROOM,
     Damaged,
+    NoRoom,
     Segment,
+    SegmentFile,
     frame,
-    header,
     read_frame,
     read_header,
     transactions,
@@ -36,7 +39,18 @@ from tenant_lifecycle.stores.postgres.feed.segment import (
 WRITE_BYTES = 256 * 1024
 #: No more than this is taken from disk at once, however few changes it is.
 TAKE_BYTES = 16 << 20
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+#: Transactions written at once.
+_GROUP = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A frame that waits to be written."""
+
+    #: Position of what was put before its transaction, and its own; None for a piece of a larger one.
+    before: int
+    position: int | None
+    data: bytes
 
 
 class Spool:
@@ -68,15 +82,14 @@ class Spool:
         self._following = False
         self._memory: deque[tuple[Record, int]] = deque()
         self._memory_bytes = 0
-        #: Files, oldest first; the last one is written to while ``_fd`` is not None.
+        #: Files, oldest first; ``_file`` is the last of them while it is written to.
         self._segments: deque[Segment] = deque()
         self._next_number = 0
-        self._fd: int | None = None
-        self._buffer = bytearray()
-        #: Size of the file that is written to, and how much of that is whole transactions.
-        self._flushed = 0
-        self._visible = 0
-        #: Whole transactions on disk that were not taken.
+        self._file: SegmentFile | None = None
+        self._pending: deque[_Entry] = deque()
+        self._pending_bytes = 0
+        self._done = 0
+        #: Whole transactions that were put to disk (or wait to be) and were not taken.
         self._unread = 0
         self._open_piece = False
         self._reading: Segment | None = None
@@ -152,6 +165,8 @@ class Spool:
             if not last:
                 raise self._gap(f"{path.name} ends in the middle of a transaction")
             os.truncate(path, segment.size)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())  # the process that wrote it may not have come to that
         return segment
 
     def _count(self, segment: Segment) -> None:
@@ -170,15 +185,14 @@ class Spool:
         )
 
     def close(self) -> None:
-        """Write out what is buffered, if there is room, and let go of the files; they stay."""
+        """Write out what waits, if there is room, and let go of the files; they stay."""
         with contextlib.suppress(SpoolFull):
             self.flush()
         with self._changed:
             self._closed = True
+            self._close_file()
+            self._stop_reading()
             self._changed.notify_all()
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
 
     # -- the receiver's side
 
@@ -194,7 +208,7 @@ class Spool:
     @property
     def buffered(self) -> int:
         """Bytes that `flush` would write."""
-        return len(self._buffer)
+        return self._pending_bytes
 
     def put(self, record: Record, size: int) -> None:
         """Add a whole transaction of about ``size`` bytes; for the taker it is there after `flush`."""
@@ -211,14 +225,10 @@ class Spool:
                 self._memory.append((record, size))
                 self._memory_bytes += size
             else:
-                self._append(encode(record))
-                segment = self._segments[-1]
-                segment.size = self._flushed + len(self._buffer)
-                segment.position = record.position
+                self._wait_for_disk(_Entry(self.position, record.position, frame(encode(record))))
                 if not self._unread:
                     self._disk_since = record.received
                 self._unread += 1
-                segment.unread += 1
                 self._open_piece = False
             self.waiting += record.count
             self.position = record.position
@@ -227,8 +237,12 @@ class Spool:
     def put_piece(self, record: Record) -> None:
         """Write the next changes of a transaction that is too large for memory; `put` completes it."""
         with self._changed:
-            self._append(encode(record, last=False))
+            self._wait_for_disk(_Entry(self.position, None, frame(encode(record, last=False))))
             self._open_piece = True
+
+    def _wait_for_disk(self, entry: _Entry) -> None:
+        self._pending.append(entry)
+        self._pending_bytes += len(entry.data)
 
     def abort_pieces(self) -> None:
         """Forget the pieces of a transaction that will be sent again from its beginning."""
@@ -236,66 +250,94 @@ class Spool:
             if not self._open_piece:
                 return
             self._open_piece = False
-            size = self._segments[-1].size
-            if size >= self._flushed:
-                del self._buffer[size - self._flushed :]
-            else:
-                self._buffer.clear()
-                assert self._fd is not None
-                os.ftruncate(self._fd, size)
-                self._flushed = size
-
-    def _append(self, content: bytes) -> None:
-        if self._fd is None:
-            path = self.folder / f"{self._next_number:012d}.seg"
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-            self._next_number += 1
-            self._buffer += header(self.position, self._digest)
-            self._flushed = self._visible = 0
-            self._segments.append(Segment(path, self.position, position=self.position))
-        self._buffer += frame(content)
+            while self._pending and self._pending[-1].position is None:
+                self._pending_bytes -= len(self._pending.pop().data)
+            if self._file is not None and self._file.in_the_middle:
+                self._file.abort()
 
     def _close_file(self) -> None:
-        if self._fd is not None and not self._buffer:
-            os.close(self._fd)
-            self._fd = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def flush(self) -> None:
-        """Write what is buffered, so that it can be taken.
+        """Write what waits, so that it can be taken.
 
         Raises:
-            SpoolFull: there is no room; what was buffered stays so, and the next call goes on.
+            SpoolFull: there is no room; what waits goes on waiting, and the next call goes on.
         """
-        if not self._buffer:
+        if not self._pending:
             return
         with self._changed:
-            if self._limit is not None and self._on_disk() + len(self._buffer) > self._limit:
-                raise self._full(f"its limit of {self._limit} bytes is reached")
-            assert self._fd is not None
             try:
-                while self._buffer:
-                    written = os.pwrite(self._fd, self._buffer, self._flushed)
-                    del self._buffer[:written]
-                    self._flushed += written
-            except OSError as exc:
-                if exc.errno in _NO_ROOM:
-                    raise self._full(exc.strerror or str(exc)) from exc
-                raise
-            self._visible = self._segments[-1].size
-            if self._flushed >= self._segment_bytes and not self._open_piece:
-                os.fdatasync(self._fd)
+                while self._pending:
+                    self._write_some()
+            except NoRoom as exc:
+                # What is in this file can be deleted when it is applied, if nothing follows in it.
+                if self._file is not None and not self._file.in_the_middle:
+                    self._close_file()
+                self._reclaim()
+                raise SpoolFull(
+                    f"{self.store}: no room for the spool in {self.folder.name}: {exc}; changes wait at the source",
+                    store=self.store,
+                    next_step="make room on the disk of the spool; receiving goes on by itself",
+                ) from exc
+            finally:
+                self._changed.notify_all()
+
+    def _write_some(self) -> None:
+        """Write as many waiting frames as belong into one file and fit, at least one."""
+        first = self._pending[0]
+        file = self._file
+        if file is not None and not file.in_the_middle:
+            # A large transaction has a file of its own, so that it does not hold back what is before it.
+            large = first.position is None and file.segment.size > HEADER_SIZE
+            if large or file.written >= self._segment_bytes:
+                file.sync()
                 self._close_file()
-            self._changed.notify_all()
+                file = None
+        if file is None:
+            file = self._open_file(first.before)
+        group = self._group(file)
+        data = b"".join([entry.data for entry in group])
+        if self._limit is not None and self._on_disk() + len(data) > self._limit:
+            raise NoRoom(f"its limit of {self._limit} bytes is reached")
+        file.write(data)
+        for entry in group:
+            self._pending.popleft()
+            if entry.position is not None:
+                file.complete(entry.position, 1)
+        self._pending_bytes -= len(data)
+
+    def _group(self, file: SegmentFile) -> list[_Entry]:
+        """Waiting frames to be written at once: one, or several whole transactions while there is room."""
+        group = [self._pending[0]]
+        room = self._segment_bytes - file.written - len(group[0].data)
+        if self._limit is not None:
+            room = min(room, self._limit - self._on_disk() - len(group[0].data))
+        for entry in islice(self._pending, 1, None):
+            room -= len(entry.data)
+            if room < 0 or entry.position is None or group[0].position is None or len(group) >= _GROUP:
+                break
+            group.append(entry)
+        return group
+
+    def _open_file(self, start: int) -> SegmentFile:
+        path = self.folder / f"{self._next_number:012d}.seg"
+        try:
+            file = SegmentFile(path, start, self._digest)
+        except OSError as exc:
+            if exc.errno in NO_ROOM:
+                raise NoRoom(exc.strerror) from exc
+            raise
+        self._next_number += 1
+        self._file = file
+        self._segments.append(file.segment)
+        return file
 
     def _on_disk(self) -> int:
-        return sum(s.size for s in list(self._segments)[:-1]) + self._flushed
-
-    def _full(self, why: str) -> SpoolFull:
-        return SpoolFull(
-            f"{self.store}: no room for the spool in {self.folder.name}: {why}; changes wait at the source",
-            store=self.store,
-            next_step="make room on the disk of the spool; receiving goes on by itself",
-        )
+        unfinished = self._file.written - self._file.segment.size if self._file is not None else 0
+        return sum(segment.size for segment in self._segments) + unfinished
 
     def sync(self) -> int:
         """Flush and force to disk; return the position up to which the source may forget.
@@ -304,9 +346,8 @@ class Spool:
             SpoolFull: as `flush`.
         """
         self.flush()
-        if self._fd is not None:
-            os.fsync(self._fd)
-            _sync_folder(self.folder)
+        if self._file is not None:
+            self._file.sync()
         return self.position
 
     # -- the applier's side
@@ -360,19 +401,7 @@ class Spool:
 
     def _readable(self) -> Segment | None:
         """The file with the next transaction on disk, if there is one; hold the lock."""
-        here = self._reading is None
-        for segment in self._segments:
-            if segment is self._reading:
-                here = True
-                assert self._reader is not None
-                if self._reader.tell() < self._end(segment):
-                    return segment
-            elif here and self._end(segment) > HEADER_SIZE:
-                return segment
-        return None
-
-    def _end(self, segment: Segment) -> int:
-        return self._visible if self._fd is not None and segment is self._segments[-1] else segment.size
+        return next((segment for segment in self._segments if segment.unread), None)
 
     def _start_reading(self, segment: Segment) -> None:
         if self._reader is not None:
@@ -417,17 +446,21 @@ class Spool:
         """Everything up to the position is applied (``count`` changes of it since last time): delete what is over."""
         with self._changed:
             self.waiting -= count
+            self._done = max(self._done, position)
             if not self._unread and not self._open_piece:
                 self._close_file()
-            while self._segments:
-                segment = self._segments[0]
-                written = self._fd is not None and segment is self._segments[-1]
-                if written or segment.unread or segment.position > position:
-                    break
-                self._segments.popleft()
-                if segment is self._reading:
-                    self._stop_reading()
-                segment.path.unlink(missing_ok=True)
+            self._reclaim()
+
+    def _reclaim(self) -> None:
+        while self._segments:
+            segment = self._segments[0]
+            written = self._file is not None and segment is self._file.segment
+            if written or segment.unread or segment.position > self._done:
+                break
+            self._segments.popleft()
+            if segment is self._reading:
+                self._stop_reading()
+            segment.path.unlink(missing_ok=True)
 
     def _stop_reading(self) -> None:
         if self._reader is not None:
@@ -440,11 +473,3 @@ class Spool:
             if self._memory:
                 return self._memory[0][0].received
             return self._disk_since if self._unread else None
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -126,7 +126,7 @@ class Composer:
                 list=columns,
             ),
             copy=self._bytes("COPY {stage} FROM STDIN (FORMAT BINARY)"),
-            clear=self._bytes("DELETE FROM {stage}"),
+            clear=self._bytes("TRUNCATE {stage}"),
         )
 
     @property

@@ -71,7 +71,7 @@ def check_sequences(pair: Pair) -> Iterator[Finding]:
     for table, twin in pair.common():
         column = table.key[0] if len(table.key) == 1 else ""
         mine, theirs = here.get((table.oid, column)), there.get((twin.oid, column))
-        if mine is not None and theirs is not None:
+        if mine is not None and theirs is not None and twin.column(column).type == table.column(column).type:
             yield from _overlap(pair, table, column, mine, theirs)
 
 
@@ -86,19 +86,17 @@ def _overlap(pair: Pair, table: Table, column: str, mine: _Sequence, theirs: _Se
     step = abs(mine.step)
     if step > 1 and mine.step == theirs.step and (mine.last - theirs.last) % step:
         return
-    query = sql.SQL("SELECT max({}) FROM {} t WHERE ({}) IS NOT TRUE").format(
-        sql.Identifier("t", column), table_sql(table.name),
-        owned_rows(pair.target.resolved, table.name, "t"),
+    query = sql.SQL("SELECT min({column}) FROM {table} t WHERE {column} > {last} AND ({owned}) IS NOT TRUE").format(
+        column=sql.Identifier("t", column), table=table_sql(table.name), last=sql.Literal(mine.last),
+        owned=owned_rows(pair.target.resolved, table.name, "t"),
     )  # fmt: skip
     row = pair.target.conn.execute(query).fetchone()
-    highest = row[0] if row is not None else None
-    if not isinstance(highest, int):
-        return
-    if max(highest, theirs.last) > mine.last:
+    nearest = row[0] if row is not None else None
+    if isinstance(nearest, int) and nearest - mine.last <= pair.limits.numbers_apart:
         yield warn(
             pair.target.name, "pg.sequence-overlap",
-            f"{table.name}.{column} is numbered to {max(highest, theirs.last)} here and to {mine.last} on"
-            f" {pair.source.name}: new rows there will get numbers that are taken here",
-            f"on {pair.source.name}: SELECT setval('{mine.name}', {max(highest, theirs.last) + 1_000_000});"
+            f"{table.name}.{column} is numbered to {mine.last} on {pair.source.name}, and {nearest} is taken here:"
+            " new rows there will get numbers of other tenants' rows here",
+            f"on {pair.source.name}: SELECT setval('{mine.name}', {max(nearest, theirs.last) + 10_000_000});"
             "  or give both environments different ranges",
         )  # fmt: skip

@@ -22,6 +22,8 @@ class Limits:
     compared_rows: int = 1_000_000
     #: Rows brought to the target at once.
     chunk_rows: int = 50_000
+    #: Numbers of another tenant on the target this close ahead of the source's sequence are a warning.
+    numbers_apart: int = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,13 +108,21 @@ def _uncreatable(both: Both, root: Relation) -> Iterator[Finding]:
 
     for relation in (root, *both.source.partitions(root.name)):
         for rule in relation.constraints:
-            known = rule.refers_to is None or rule.refers_to in both.source.relations
-            if not known and rule.refers_to not in both.present:
-                yield warn(
-                    both.subject, "schema.reference-target",
-                    f"foreign key {rule.name} of {relation.name} is left out: table {rule.refers_to} is not there",
-                    f"create {rule.refers_to} on the target first; it does not move with the tenant",
-                )  # fmt: skip
+            if rule.refers_to is not None and not _is_there(both, rule.refers_to):
+                yield _left_out(both, relation, rule)
+
+
+def _is_there(both: Both, table: TableName) -> bool:
+    """Whether a foreign key can refer to the table on the target, now or when all is created."""
+    return table in both.source.relations or table in both.present
+
+
+def _left_out(both: Both, relation: Relation, rule: ConstraintShape) -> Finding:
+    return warn(
+        both.subject, "schema.reference-target",
+        f"foreign key {rule.name} of {relation.name} is left out: table {rule.refers_to} is not there",
+        f"create {rule.refers_to} on the target first; it does not move with the tenant",
+    )  # fmt: skip
 
 
 def _columns(both: Both, root: Relation, twin: Relation) -> Iterator[Finding]:
@@ -253,7 +261,9 @@ def _references(both: Both, relation: Relation, twin: Relation, creatable: bool)
     here, there = _constraints(relation, "f"), _constraints(twin, "f")
     for content in here.keys() - there.keys():
         rule = here[content]
-        if creatable:
+        if rule.refers_to is not None and not _is_there(both, rule.refers_to):
+            yield _left_out(both, relation, rule)
+        elif creatable:
             text = f"foreign key {rule.name} of {relation.name} will be created"
             yield fine(both.subject, "schema.reference-missing", text)
         else:

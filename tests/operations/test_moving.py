@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -58,9 +59,22 @@ def test_a_quiet_tenant_leaves_neighbours_as_they_were(rig: Rig) -> None:
     assert rig.output(id, "verify")["differences"] == 0
 
 
-def test_green_may_be_empty(new_rig: Callable[..., Rig]) -> None:
+def give_global_rows(rig: Rig) -> None:
+    """What belongs to nobody does not move: an empty green needs the application's role and the plans."""
+    with psycopg.connect(rig.pair.green, autocommit=True) as green, contextlib.suppress(psycopg.Error):
+        green.execute("CREATE ROLE rag_app LOGIN")
+    with psycopg.connect(rig.pair.blue) as blue, psycopg.connect(rig.pair.green) as green:
+        green.execute(
+            "CREATE TABLE plans (code text PRIMARY KEY, monthly_price numeric(10, 2) NOT NULL, limits jsonb)"
+        )
+        for code, price in blue.execute("SELECT code, monthly_price FROM plans").fetchall():
+            green.execute("INSERT INTO plans VALUES (%s, %s, '{}')", (code, price))
+
+
+def test_green_may_be_empty_but_for_what_is_global(new_rig: Callable[..., Rig]) -> None:
     rig = new_rig(fill=Fill.EMPTY)
     rows = rig.rows("blue")
+    give_global_rows(rig)
     with rig.lifecycle.runner():
         id = rig.start(settle_s=0.0)
         operation = rig.wait(id)
@@ -70,15 +84,19 @@ def test_green_may_be_empty(new_rig: Callable[..., Rig]) -> None:
 
 @pytest.mark.parametrize(("blue", "green"), [(16, 16), (18, 16), (15, 18)])
 def test_other_pairs_of_versions(new_rig: Callable[..., Rig], blue: int, green: int) -> None:
-    if 15 in (blue, green):
-        pytest.skip("PostgreSQL 15 of the distribution has no pgvector; see test_versions")
-    rig = new_rig(blue, green)
-    with rig.load(60), rig.lifecycle.runner():
+    # The distribution's 15 has no pgvector: its embeddings are real[], and green must not expect vectors.
+    rig = new_rig(blue, green, fill=Fill.EMPTY if blue == 15 else Fill.RESIDENTS)
+    if blue == 15:
+        give_global_rows(rig)
+    with rig.load(40) as load, rig.lifecycle.runner():
         id = rig.start(settle_s=0.5)
         operation = rig.wait(id)
         assert operation.state is State.SUCCEEDED, operation.error
+    assert not load.stop().errors
     report = rig.judge("green")
-    assert report.ok and not report.failed, report.violations[:5]
+    # An empty green gets tables, not the application's triggers: what one of them writes is missing there.
+    wrong = [v for v in report.violations if blue != 15 or v.table != "audit_log"]
+    assert not wrong and not report.failed, wrong[:5]
 
 
 def test_manual_cutover_waits_for_a_person(rig: Rig) -> None:
@@ -95,7 +113,7 @@ def test_manual_cutover_waits_for_a_person(rig: Rig) -> None:
 
 def test_abort_before_the_flip_leaves_green_as_it_was(rig: Rig) -> None:
     before = neighbours(rig)
-    with rig.load(60), rig.lifecycle.runner():
+    with rig.load(40), rig.lifecycle.runner():
         id = rig.start(cutover=Cutover.MANUAL)
         rig.wait(id, "verify")
         rig.lifecycle.abort(id, actor="test")
@@ -147,7 +165,7 @@ def test_the_way_home_is_a_migration_like_any_other(rig: Rig) -> None:
 
 
 def test_pause_stops_at_a_safe_point_and_resume_goes_on(rig: Rig) -> None:
-    with rig.load(60), rig.lifecycle.runner():
+    with rig.load(40), rig.lifecycle.runner():
         id = rig.start(cutover=Cutover.MANUAL)
         rig.wait(id, "catch-up")
         rig.lifecycle.pause(id, actor="test")
@@ -197,7 +215,7 @@ def test_rows_of_the_tenant_on_the_target_are_refused_and_kept(rig: Rig) -> None
 def test_an_unmapped_table_is_refused_and_named(rig: Rig) -> None:
     with psycopg.connect(rig.pair.blue, autocommit=True) as conn:
         conn.execute("CREATE TABLE forgotten (tenant_id text)")
-    with pytest.raises(UnmappedData, match="public.forgotten"):
+    with pytest.raises(UnmappedData, match=r"public\.forgotten"):
         rig.start()
 
 
