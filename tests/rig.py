@@ -43,7 +43,7 @@ class Rig:
             TENANT, "blue", "green", MigrationOptions(cutover, settle_s, workers), actor="test"
         )
 
-    def wait(self, id: str, *keys: str, timeout_s: float = 60.0) -> Operation:
+    def wait(self, id: str, *keys: str, timeout_s: float = 150.0) -> Operation:
         """Until every step named is done, or the operation stands or ended; returns it as it is then."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -58,7 +58,7 @@ class Rig:
         return next(step.output or {} for step in self.lifecycle.steps(id) if step.key == key)
 
     @contextlib.contextmanager
-    def load(self, rate: float = 120.0) -> Iterator[Load]:
+    def load(self, rate: float = 50.0) -> Iterator[Load]:
         """Writers of the tenant and two neighbours for the length of the block."""
         ledger = self.folder / "ledger"
         ledger.mkdir(exist_ok=True)
@@ -121,7 +121,8 @@ class WorkerProcess:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self._log.close()
+        if not self._log.closed:
+            self._log.close()
 
     def pause(self) -> None:
         self.process.send_signal(signal.SIGSTOP)

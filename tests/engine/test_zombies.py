@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from crashes import Tracer, World, count, crash, kill
+from crashes import Target, Tracer, World, count, crash, kill
 from effects import FENCED
 
 from tenant_lifecycle.catalog import journal as catalog_journal
@@ -108,15 +108,16 @@ def test_a_revived_driver_is_refused(world: World, place: str) -> None:
 def test_a_driver_revived_between_any_two_steps_is_refused(world: World) -> None:
     """Stops at lines of the engine itself, where no transaction is open."""
     world.definition.only = FENCED
-    points = count(world)
+    lines = count(world)
     # A stop in a transaction would lock the others out of an SQLite file until the driver is revived or killed.
     quiet = ("engine/driver.py", "engine/attempt.py", "engine/decide.py")
-    held = [number for number, (file, _) in enumerate(points, 1) if file.endswith("heartbeat.py")]
-    for number in random.SystemRandom().sample(range(held[0], len(points) - 200), 6):
+    held = next(n for n, ((file, _), _) in enumerate(lines) if file.endswith("heartbeat.py"))
+    between = [target for target in lines[held:-200] if target[0][0].endswith(quiet)]
+    for target in random.SystemRandom().sample(between, 6):
         operation_id = world.new()
 
-        def drive(operation_id: str = operation_id, number: int = number) -> Drove:
-            return Tracer(number, stop, quiet).run(lambda: world.driver().drive(operation_id))
+        def drive(operation_id: str = operation_id, target: Target = target) -> Drove:
+            return Tracer(target, stop).run(lambda: world.driver().drive(operation_id))
 
         pid = stopped(world, drive)
         assert pid is not None
@@ -155,16 +156,15 @@ def sqlite_world(world: World) -> World:
     return world
 
 
-def lines_of(world: World, *files: str) -> list[int]:
-    """One line event of each distinct line of these files."""
-    first = {point: number for number, point in reversed(list(enumerate(count(world), 1)))}
-    return sorted(number for (file, _), number in first.items() if file.endswith(files))[::2]
+def lines_of(world: World, file: str) -> list[Target]:
+    """Each line of a file the first time it is executed."""
+    return [target for target in count(world) if target[0][0].endswith(file) and target[1] == 1]
 
 
 def test_without_receipts_an_effect_is_doubled(sqlite_world: World) -> None:
     world = sqlite_world
     world.definition.only = ("claim",)
-    lines = lines_of(world, "attempt.py", "context.py", "journal.py")
+    lines = lines_of(world, "engine/attempt.py")
     crash(world, lines, kill)
     world.effects.receipts = False
     with pytest.raises(AssertionError, match="after a crash"):
@@ -176,7 +176,7 @@ def test_without_intent_before_the_effect_a_probe_is_not_asked(
 ) -> None:
     world = sqlite_world
     world.definition.only = ("announce",)
-    lines = lines_of(world, "attempt.py", "context.py", "journal.py")
+    lines = lines_of(world, "engine/attempt.py")
     crash(world, lines, kill)
 
     def effect_first(self: Any) -> None:
@@ -192,7 +192,7 @@ def test_without_intent_before_the_effect_a_probe_is_not_asked(
 
     monkeypatch.setattr(Attempt, "run", effect_first)
     with pytest.raises(AssertionError, match="after a crash"):
-        crash(world, lines_of(world, "attempt.py", "context.py", "journal.py"), kill)
+        crash(world, lines_of(world, "engine/attempt.py"), kill)
 
 
 def no_guard(db: Any, conn: sa.Connection, lease: Any, **changes: Any) -> Any:

@@ -88,7 +88,7 @@ def test_other_pairs_of_versions(new_rig: Callable[..., Rig], blue: int, green: 
     rig = new_rig(blue, green, fill=Fill.EMPTY if blue == 15 else Fill.RESIDENTS)
     if blue == 15:
         give_global_rows(rig)
-    with rig.load(60) as load, rig.lifecycle.runner():
+    with rig.load(40) as load, rig.lifecycle.runner():
         id = rig.start(settle_s=0.5)
         operation = rig.wait(id)
         assert operation.state is State.SUCCEEDED, operation.error
@@ -113,7 +113,7 @@ def test_manual_cutover_waits_for_a_person(rig: Rig) -> None:
 
 def test_abort_before_the_flip_leaves_green_as_it_was(rig: Rig) -> None:
     before = neighbours(rig)
-    with rig.load(60), rig.lifecycle.runner():
+    with rig.load(40), rig.lifecycle.runner():
         id = rig.start(cutover=Cutover.MANUAL)
         rig.wait(id, "verify")
         rig.lifecycle.abort(id, actor="test")
@@ -165,7 +165,7 @@ def test_the_way_home_is_a_migration_like_any_other(rig: Rig) -> None:
 
 
 def test_pause_stops_at_a_safe_point_and_resume_goes_on(rig: Rig) -> None:
-    with rig.load(60), rig.lifecycle.runner():
+    with rig.load(40), rig.lifecycle.runner():
         id = rig.start(cutover=Cutover.MANUAL)
         rig.wait(id, "catch-up")
         rig.lifecycle.pause(id, actor="test")

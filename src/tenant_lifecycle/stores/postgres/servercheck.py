@@ -115,16 +115,16 @@ def _slot_life(facts: Facts, subject: str) -> Iterator[Finding]:
 
 def _privileges(facts: Facts, subject: str) -> Iterator[Finding]:
     role, database = quoted(facts.role), quoted(facts.database)
-    for granted, code, lacks, grant in (
-        (facts.may_replicate, "pg.replication-privilege", "must not replicate",
+    for granted, code, may, lacks, grant in (
+        (facts.may_replicate, "pg.replication-privilege", "may replicate", "must not replicate",
          f"ALTER ROLE {role} REPLICATION;  (Amazon RDS: GRANT rds_replication TO {role};)"),
-        (facts.may_create, "pg.create-privilege", "cannot create a schema or publication in the database",
+        (facts.may_create, "pg.create-privilege", "may create schemas and publications", "cannot create a schema or publication in the database",
          f"GRANT CREATE ON DATABASE {database} TO {role};"),
-        (facts.may_use_temporary, "pg.temporary-privilege", "cannot create temporary tables",
+        (facts.may_use_temporary, "pg.temporary-privilege", "may create temporary tables", "cannot create temporary tables",
          f"GRANT TEMPORARY ON DATABASE {database} TO {role};"),
     ):  # fmt: skip
         if granted:
-            yield fine(subject, code, f"role {facts.role} has it")
+            yield fine(subject, code, f"role {facts.role} {may}")
         else:
             yield refuse(subject, code, f"role {facts.role} {lacks}", grant)
     if not facts.sees_others:
