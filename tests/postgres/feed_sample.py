@@ -76,6 +76,13 @@ CREATE UNIQUE INDEX indexed_code ON indexed (code, tenant_id);
 ALTER TABLE indexed REPLICA IDENTITY USING INDEX indexed_code;
 CREATE TABLE plans (id int PRIMARY KEY);
 """
+#: Fifty documents of tenant ``t``, with a value of every type.
+DOCS = (
+    "INSERT INTO docs (tenant_id, title, slug, meta, tags, m, ms, p, amount, f, n, raw, j) "
+    "SELECT %(t)s, 't' || i, %(t)s || i, '{\"a\": 1}', ARRAY['x', NULL, 'y,\"'], 'sad', ARRAY['glad', 'sad']::mood[], "
+    "ROW(i, 'glad')::point_of, i / 7.0, i / 3.0, i, '\\x00ff', '{\"b\":  2}' FROM generate_series(1, 50) i"
+)
+
 #: A hostile string, and the tenant of most tests.
 US = "it's; --%s\"$1 租户"
 THEM = "1"
@@ -174,3 +181,11 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
+
+
+def same(pair: Pair, *tables: str) -> None:
+    """Both sides hold the same rows of the tenant; of the named tables, some."""
+    source, target = pair.rows(pair.source), pair.rows(pair.target)
+    assert source == target
+    for table in tables:
+        assert source[f"public.{table}"], f"the test says nothing about {table}"
