@@ -75,16 +75,15 @@ def fields(data: bytes, at: int, count: int) -> tuple[list[bytes | None], int]:
     unpack = _length
     for _ in range(count):
         kind = data[at]
-        if kind == _NULL_KIND:
-            add(NULL)
-            at += 1
-        elif kind == _UNCHANGED_KIND:
-            add(None)
-            at += 1
-        else:  # 'b' binary, or 't' text for a type without a binary form
-            end = at + 5 + unpack(data, at + 1)[0]
-            add(data[at + 1 : end])
+        at += 1
+        if (
+            kind != _NULL_KIND and kind != _UNCHANGED_KIND
+        ):  # 'b' binary, or 't' text where a type has no binary form
+            end = at + 4 + unpack(data, at)[0]
+            add(data[at:end])
             at = end
+        else:
+            add(NULL if kind == _NULL_KIND else None)
     return found, at
 
 
