@@ -144,6 +144,20 @@ class ResolvedMap:
         """Every table that takes part in a move, parents before children (shared people first)."""
         return tuple(_parents_first({**self.shared, **self.owned}))
 
+    def level(self, table: TableName) -> int:
+        """How many tables have to be asked whose a row of ``table`` is: what it hangs on has a smaller level.
+
+        Rows have to arrive level by level. A child that comes before its parent may lose the parent on the way
+        (deleted at the source in between), and then nothing says that the child was the tenant's.
+        """
+        rule: Rule | None = self.shared.get(table) or self.owned.get(table)
+        match rule:
+            case Via(hops):
+                return 1 + max((self.level(hop.parent) for hop in hops if hop.parent is not None), default=-1)
+            case Shared(through):
+                return 1 + self.level(through)
+        return 0
+
 
 def _parents_first(rules: Mapping[TableName, Rule]) -> list[TableName]:
     """Order tables so that what a `Via` rule refers to comes before; ties by name. Cycles are cut."""

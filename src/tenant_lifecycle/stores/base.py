@@ -53,6 +53,8 @@ class Part:
     #: Items in it; exact when the store counted them for splitting.
     items: int
     done: bool
+    #: A part may begin only when every part of a smaller level is done: its items hang on theirs.
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ class Copies(Protocol):
     def copy_part(self, target: Store, feed: Feed, part: Part, check: Check) -> Copied:
         """Copy one part and its done-mark in one transaction of the target. Done before: does nothing new.
 
-        Any number of threads and machines may copy parts of one feed at once.
+        Any number of threads and machines may copy parts of one level of a feed at once.
         """
 
 

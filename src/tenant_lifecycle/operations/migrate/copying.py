@@ -36,7 +36,6 @@ def copy(ctx: StepContext) -> Outcome:
         if isinstance(pair.source, Copies):
             for part in pair.source.split(pair.target, session.feed(FORWARD)):
                 parts[f"{pair.name}/{part.name}"] = (pair, part)
-    ctx.items.seed(WorkItem(key) for key in parts)
     tally = _Tally(
         {key: part.items for key, (_, part) in parts.items()}, {k: p.set for k, (_, p) in parts.items()}
     )
@@ -50,7 +49,10 @@ def copy(ctx: StepContext) -> Outcome:
         ctx.progress(tally.items, tally.expected, detail=tally.detail())
         return {"items": copied.items, "bytes": copied.bytes}
 
-    ctx.items.run(work, workers=session.policy.workers)
+    # Level by level: a child must not arrive before its parent (see `Part.level`).
+    for level in sorted({part.level for _, part in parts.values()}):
+        ctx.items.seed(WorkItem(key) for key, (_, part) in parts.items() if part.level == level)
+        ctx.items.run(work, workers=session.policy.workers)
     outputs = ctx.items.outputs().values()
     return Done(
         {

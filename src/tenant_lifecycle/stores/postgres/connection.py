@@ -21,7 +21,12 @@ SESSION = {
     "bytea_output": "hex",
     "search_path": "pg_catalog",
     "row_security": "off",
-    "idle_in_transaction_session_timeout": "0",
+    # Our transactions never rest. One that does belongs to a driver that died on the other end of a wire that
+    # still stands, and holds what the next driver needs.
+    "idle_in_transaction_session_timeout": "30000",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
     "statement_timeout": "0",
     "lock_timeout": "0",
     # Compiling a catalogue query takes longer than running it, and a flip has milliseconds.
@@ -94,6 +99,8 @@ def translated(exc: psycopg.Error, store: str) -> LifecycleError:
                 store=store,
                 next_step="point the DSN at the primary",
             )
+        case pg.IdleInTransactionSessionTimeout():
+            return StoreUnavailable(f"{store}: {said}", store=store)
         case pg.LockNotAvailable() | pg.QueryCanceled() | pg.DeadlockDetected() | pg.SerializationFailure():
             return StoreBusy(f"{store}: {said}", store=store)
         case pg.DiskFull() | pg.TooManyConnections() | pg.ConfigurationLimitExceeded():

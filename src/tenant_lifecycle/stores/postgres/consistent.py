@@ -44,6 +44,8 @@ def consistent_session(
         reader = database.connect("copy in one snapshot")
         try:
             with translating(database.name):
+                # It may have to wait for its turn, and it holds no lock that anybody needs.
+                reader.execute("SET idle_in_transaction_session_timeout = 0")
                 reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 reader.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
             # The snapshot is ours now; the slot would only hold back the server's log.

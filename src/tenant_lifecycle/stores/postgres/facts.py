@@ -111,7 +111,7 @@ SELECT 'the server''s configuration' FROM pg_settings
  ORDER BY 1
 """
 
-_LIMITS = ("transaction_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout")
+_LIMITS = ("transaction_timeout", "idle_session_timeout")
 
 
 def read_facts(conn: Connection) -> Facts:
@@ -131,7 +131,8 @@ def read_facts(conn: Connection) -> Facts:
         installed = {str(r["name"]): str(r["version"]) for r in extensions}
         offered = cursor.execute("SELECT name::text, default_version AS version FROM pg_available_extensions")
         available = {str(r["name"]): str(r["version"]) for r in offered}
-    wanted = {name.lower(): value for name, value in SESSION.items()}
+    # A session over a local socket has no keep-alives to set.
+    wanted = {name.lower(): value for name, value in SESSION.items() if not name.startswith("tcp_")}
     lost = {
         name: value
         for name, value in settings.items()

@@ -138,10 +138,7 @@ def _privileges(facts: Facts, subject: str) -> Iterator[Finding]:
 def _sessions(facts: Facts, subject: str) -> Iterator[Finding]:
     if facts.lost_settings:
         lost = ", ".join(f"{name} is {value!r}" for name, value in sorted(facts.lost_settings.items()))
-        if set(facts.lost_settings) <= set(facts.session_limits):
-            step = f"ALTER ROLE {quoted(facts.role)} SET idle_in_transaction_session_timeout = 0;"
-        else:
-            step = "connect to the server itself, not through a pooler that drops start-up options"
+        step = "connect to the server itself, not through a pooler that drops start-up options"
         yield refuse(subject, "pg.session-settings", f"our session's settings do not hold: {lost}", step)
     else:
         yield fine(subject, "pg.session-settings", "our session's settings hold")

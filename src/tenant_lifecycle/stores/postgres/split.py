@@ -51,10 +51,11 @@ def split(
     Raises:
         Fenced: a newer driver was here.
     """
+    resolved = source.resolve(feed.tenant)
     with target.session() as conn:
         install(conn)
         register_lane(conn, Writer(feed.name, feed.tenant, feed.token), "split")
-        parts = _remembered(conn, feed)
+        parts = _remembered(conn, feed, resolved)
     if parts:
         return parts
     ranges = _cut_all(source, feed, rows_per_part, bytes_per_part)
@@ -65,9 +66,9 @@ def split(
                 "SELECT pg_advisory_xact_lock(hashtextextended('tenant_lifecycle.split/' || %s, 0))",
                 (feed.name,),
             )
-            if not _remembered(conn, feed):
+            if not _remembered(conn, feed, resolved):
                 _remember(conn, feed, ranges)
-        return _remembered(conn, feed)
+        return _remembered(conn, feed, resolved)
 
 
 def _cut_all(source: Database, feed: Feed, rows_per_part: int, bytes_per_part: int) -> list[Range]:
@@ -149,7 +150,7 @@ def _remember(conn: Connection, feed: Feed, ranges: list[Range]) -> None:
         )
 
 
-def _remembered(conn: Connection, feed: Feed) -> list[Part]:
+def _remembered(conn: Connection, feed: Feed, resolved: ResolvedMap) -> list[Part]:
     rows = conn.execute(
         "SELECT part, schema_name, table_name, coalesce(rows, 0), done_at IS NOT NULL "
         "FROM tenant_lifecycle.copy_part WHERE feed = %s ORDER BY part",
@@ -161,6 +162,7 @@ def _remembered(conn: Connection, feed: Feed) -> list[Part]:
             set=str(TableName(str(schema), str(name))),
             items=cast("int", items),
             done=bool(done),
+            level=resolved.level(TableName(str(schema), str(name))),
         )
         for part, schema, name, items, done in rows
     ]
