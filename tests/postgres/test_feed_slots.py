@@ -242,3 +242,31 @@ def test_a_marker_passes_an_idle_system_within_moments(make_pair: MakePair, sour
         settle(follower)
         times.append(time.perf_counter() - began)
     assert statistics.median(times) < 0.1
+
+
+def test_the_source_forgets_nothing_that_only_memory_knows_to_be_applied(make_pair: MakePair) -> None:
+    """Markers are not written down at the target: another host has to be able to begin before them."""
+    pair = make_pair()
+    follower = pair.follower()
+    with pair.at_source() as conn:
+        conn.execute("INSERT INTO chats (tenant_id, title) VALUES (%s, 'one')", (US,))
+    for _ in range(8):
+        settle(follower)
+        time.sleep(0.1)
+
+    def confirmed_and_stored() -> tuple[object, object]:
+        with pair.at_source() as conn, pair.at_target() as there:
+            stored = there.execute(
+                "SELECT position FROM tenant_lifecycle.applied WHERE lane = 'stream'"
+            ).fetchone()
+            kept = conn.execute(
+                "SELECT confirmed_flush_lsn <= %s::pg_lsn FROM pg_replication_slots WHERE slot_name = %s",
+                (str((stored or ("0/0",))[0]), pair.name),
+            ).fetchone()
+        return kept, stored
+
+    kept, stored = confirmed_and_stored()
+    assert kept == (True,), stored
+    follower.stop()
+    elsewhere = pair.follower(spool="on another host")
+    settle(elsewhere)

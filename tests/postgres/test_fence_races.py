@@ -17,8 +17,10 @@ from psycopg import IsolationLevel
 from tenant_lifecycle.errors import StoreBusy
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import FenceState
-from tenant_lifecycle.stores.postgres import fence
+from tenant_lifecycle.stores.postgres import fence, triggers
 from tenant_lifecycle.stores.postgres.database import Database
+from tenant_lifecycle.stores.postgres.tables import read_tables
+from tenant_lifecycle.testing.proxy import FaultProxy
 
 A, B = TenantId("a"), TenantId("b")
 LEVELS = [IsolationLevel.READ_COMMITTED, IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE]
@@ -404,3 +406,39 @@ def test_a_database_that_defaults_to_serializable_is_fenced_all_the_same(databas
         ticket = fencing.result(5)
     assert fence.commit_move(other, A, ticket, "green")
     other.close()
+
+
+def test_nobody_waits_for_a_driver_that_is_slow_to_send_the_next_statement(
+    new_database: Callable[..., str],
+) -> None:
+    """A driver frozen while it arms held its locks for as long as it slept (chaos, seed 20)."""
+    plain = sample(new_database(18))
+    info = psycopg.conninfo.conninfo_to_dict(plain.dsn)
+    slowest, told = 0.0, threading.Event()
+
+    def write_on() -> None:
+        nonlocal slowest
+        with application(plain) as conn:
+            while not told.is_set():
+                began = time.monotonic()
+                assert write(conn, B) == ""
+                slowest = max(slowest, time.monotonic() - began)
+
+    with FaultProxy(str(info["host"]), int(info["port"])) as proxy, ThreadPoolExecutor(1) as pool:
+        through = psycopg.conninfo.make_conninfo(plain.dsn, host="127.0.0.1", port=proxy.port)
+        distant = Database(plain.name, "blue", through, plain.map)
+        proxy.delay(0.4)
+        writing = pool.submit(write_on)
+        try:
+            with distant.session() as conn:
+                tables = read_tables(conn)
+                resolved = plain.map.resolve(A, frozenset(tables))
+                triggers.install_functions(conn, resolved)
+                wanted = [one for one in triggers.guarded(resolved, tables) if one.table.name == "docs"]
+                triggers.create(conn, plain.name, wanted, 20.0)
+        finally:
+            told.set()
+        writing.result()
+    distant.close()
+    plain.close()
+    assert 0 < slowest < 0.35

@@ -167,14 +167,17 @@ def _drop_unused_functions(conn: Connection) -> None:
 def _patiently(
     conn: Connection, store: str, relation: TableName, statements: Sequence[sql.Composed], give_up: float
 ) -> None:
-    """Run statements that lock ``relation`` in one transaction, retrying with growing pauses."""
+    """Run statements that lock ``relation`` in one transaction, retrying with growing pauses.
+
+    They go to the server as one message: writers wait for the lock while it works, and never for us to send
+    the next statement. A driver that is frozen or cut off in between would hold them up for as long as that.
+    """
     pause = 0.02
+    begin = sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{_LOCK_MS}ms"))
+    message = sql.SQL("; ").join([begin, *statements])
     while True:
         try:
-            with conn.transaction():
-                conn.execute(f"SET LOCAL lock_timeout = '{_LOCK_MS}ms'")
-                for statement in statements:
-                    conn.execute(statement)
+            conn.execute(message)
         except (pg.LockNotAvailable, pg.DeadlockDetected) as exc:
             if time.monotonic() + pause > give_up:
                 raise StoreBusy(

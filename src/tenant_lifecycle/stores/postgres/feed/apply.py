@@ -84,6 +84,9 @@ class Progress:
     """What the applier has done, for others to look at."""
 
     position: int
+    #: What the target has written down; the source may forget what is before it. Markers alone are not worth a
+    #: commit, so `position` may be ahead of this, and a follower that starts anew does not know of that.
+    stored: int
     applied: int = 0
     #: When the oldest record in hand was received; None while nothing is in hand.
     in_hand_since: float | None = None
@@ -180,7 +183,8 @@ class Applier:
             sides = self._sides
             conn = sides.target.connect(f"feed {sides.feed.name}")
             ours.register_lane(conn, sides.writer, LANE)
-            self._progress.position = max(self._progress.position, stored_position(conn, sides.feed) or 0)
+            self._progress.stored = stored_position(conn, sides.feed) or 0
+            self._progress.position = max(self._progress.position, self._progress.stored)
             writer = BatchWriter(
                 conn, sides.layouts, sides.target_tables, sides.resolved, sides.feed.name, sides.owner
             )
@@ -232,6 +236,7 @@ class Applier:
             session.writer.transaction_began()
             self._write(records, session, written)
             self._store_pending(session.target, written)
+        self._progress.stored = records[-1].position
 
     def _assume_touched(self, records: list[Record], written: Written) -> None:
         """The commit of an earlier attempt went through without an answer: what it touched was not noted."""

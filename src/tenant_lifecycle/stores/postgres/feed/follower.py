@@ -90,7 +90,7 @@ class PostgresFollower:
             )
         with self._source.session() as conn:
             seed(conn, owner, self._sides.resolved)
-        self._progress = Progress(stored)
+        self._progress = Progress(stored, stored)
         intake = Intake(self._source.name, self._feed, self._sides.layouts, owner, self._spool)
         intake.reached = reached
         self._receiver = Receiver(
@@ -99,7 +99,7 @@ class PostgresFollower:
             intake,
             self._spool,
             confirmed=confirmed,
-            applied=lambda: self._progress.position,
+            applied=lambda: self._progress.stored,
             still_ours=self._refuse_if_superseded,
         )
         self._run("receive", self._receiver.run)
