@@ -13,6 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tenant_lifecycle.keymap_file import (
+    key_sections,
+    key_sections_schema,
+    read_key_sections,
+    render_key_sections,
+)
 from tenant_lifecycle.model.maprules import problems
 from tenant_lifecycle.model.names import TableName
 from tenant_lifecycle.model.ownership import Direct, Global, Hop, OwnershipMap, Root, Rule, Shared, Via
@@ -54,7 +60,7 @@ def loads(text: str, file: str = "ownership.yaml") -> OwnershipMap:
 
 
 def _read(top: Node) -> OwnershipMap:
-    sections = top.mapping({"version", "postgres"}, required=("version", "postgres"))
+    sections = top.mapping({"version", "postgres", *key_sections}, required=("version", "postgres"))
     if sections["version"].integer() != 1:
         raise sections["version"].error("this version of the format is not known; known is 1")
     fields = sections["postgres"].mapping({"schema_template", "per_database", "tables"})
@@ -68,10 +74,13 @@ def _read(top: Node) -> OwnershipMap:
         nodes[name], rules[name] = node, _rule(node)
     template = fields.get("schema_template")
     per_database = fields.get("per_database")
+    ids, keys = read_key_sections(sections)
     map_ = OwnershipMap(
         rules,
         schema_template=template.text() if template is not None else None,
         per_database=per_database.boolean() if per_database is not None else False,
+        ids=ids,
+        keys=keys,
     )
     for problem in problems(map_):
         place = nodes[problem.table] if problem.table is not None else tables or sections["postgres"]
@@ -169,6 +178,7 @@ def render(
     for item in undecided:
         lines += ["", f"    # Undecided: {_comment(str(item.table))}"]
         lines += [f"    #   {_comment(line)}" for line in item.comments]
+    lines += render_key_sections(map_.ids, map_.keys, _scalar, _table_text)
     return "\n".join(lines) + "\n"
 
 
@@ -255,7 +265,7 @@ def json_schema() -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "required": ["version", "postgres"],
-        "properties": {"version": {"const": 1}, "postgres": postgres},
+        "properties": {"version": {"const": 1}, "postgres": postgres, **key_sections_schema()},
         "$defs": {"hop": hop},
     }
 

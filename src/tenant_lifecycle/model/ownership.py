@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tenant_lifecycle.model.keymap import IdSet, KeyMap
 from tenant_lifecycle.model.names import TableName
 
 
@@ -78,7 +79,7 @@ Rule = Root | Direct | Via | Shared | Global | Whole
 
 @dataclass(frozen=True, slots=True)
 class OwnershipMap:
-    """The rules for one kind of relational store.
+    """Whose is what: the rules for the relational stores, and for each store whose items are found by key.
 
     Exactly one table has the rule `Root`, unless ``schema_template`` or ``per_database`` is used alone.
     """
@@ -88,6 +89,10 @@ class OwnershipMap:
     schema_template: str | None = None
     #: True: every table of the database belongs to the one tenant it was opened for.
     per_database: bool = False
+    #: Sets of ids that templates may use, by name.
+    ids: Mapping[str, IdSet] = field(default_factory=dict)
+    #: Rules of the other stores, by their name inside an environment.
+    keys: Mapping[str, KeyMap] = field(default_factory=dict)
 
     @property
     def root(self) -> TableName | None:

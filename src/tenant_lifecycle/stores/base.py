@@ -6,7 +6,9 @@ A plan asks for abilities, never for names: ``isinstance(store, Fences)``. Abili
 Words: a *set* is one named part of a tenant's data in a store (a table, a key family, a namespace, a
 prefix). A *key* is the opaque, exact name of one item of a set. A *feed* is a named, durable stream of
 changes from one store to its counterpart; a *marker* is put into the stream at the source and comes out at
-the target when everything before it was applied.
+the target when everything before it was applied. Stores without a change log of their own are *keyed*: a
+*journal* in the tenant's database says which of their keys were touched, and what is carried over is the
+source's current state of those keys.
 """
 
 from __future__ import annotations
@@ -18,13 +20,15 @@ from typing import Protocol, runtime_checkable
 
 from tenant_lifecycle.model.cutover import Fence as FenceState
 from tenant_lifecycle.model.findings import Finding
+from tenant_lifecycle.model.keymap import TenantIds
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.sizes import SetSize
 from tenant_lifecycle.model.verification import Difference, DifferenceKind
 
 __all__ = [
     "Check", "Compared", "Copied", "Copies", "Difference", "DifferenceKind", "Digests", "Feed", "FenceRow", "FenceState",
-    "Fences", "Follower", "Follows", "Keys", "Lag", "Part", "Removes", "Schemas", "SetSize", "Store",
+    "Fences", "Follower", "Follows", "Hints", "Journals", "Keyed", "Keys", "Lag", "Part", "Prepares", "Removes",
+    "Resolves", "Schemas", "SetSize", "Store", "Touch",
 ]  # fmt: skip
 
 #: Called between chunks of long work; raises when the driver lost its lease or a person wants a stop.
@@ -133,14 +137,23 @@ class Store(Protocol):
 
 
 @runtime_checkable
-class Schemas(Protocol):
-    """A store whose data has a shape that both sides must share."""
+class Prepares(Protocol):
+    """A store that can say whether a tenant may move to another one, and make that one ready."""
 
     def preflight(self, target: Store, tenant: TenantId) -> list[Finding]:
-        """Every reason not to move the tenant to ``target``, and what was found in order. Changes nothing."""
+        """Every reason not to move the tenant to ``target``, and what was found in order. Changes nothing.
+
+        Among the refusals: data that no rule mentions (code ``*.unmapped``), items of the tenant on the target
+        (``*.target-occupied``), a right, a setting or room that is missing.
+        """
 
     def create_missing(self, target: Store, tenant: TenantId) -> list[str]:
         """Create on the target what the tenant's sets need and it lacks; say what, one line each. Idempotent."""
+
+
+@runtime_checkable
+class Schemas(Protocol):
+    """A store whose data has a shape that both sides must share."""
 
     def shape(self, tenant: TenantId) -> str:
         """Digest of the shape of the tenant's sets; changes when somebody alters them."""
@@ -200,6 +213,12 @@ class Follower(Protocol):
     def check(self) -> None:
         """Raise the error that stopped the follower's threads, if one did."""
 
+    def epoch(self) -> str:
+        """Changes when changes may have been missed (a store restarted, a notification got lost).
+
+        What was verified under another epoch counts for nothing: it has to be verified in full again.
+        """
+
     def stop(self) -> None:
         """End the threads; what was spooled stays. Safe to repeat."""
 
@@ -222,6 +241,106 @@ class Follows(Protocol):
 
     def prove_feed(self, feed: Feed, follower: Follower, timeout_s: float) -> bool:
         """Write a canary at the source, not as ours, and see it come out at the target."""
+
+
+@runtime_checkable
+class Keyed(Protocol):
+    """A store without a change log, whose items are found by key: Redis, vectors, objects.
+
+    What changes is told by the journal of the environment's judge (`Journals`), and carried over by
+    `Digests.repair`: the target's items are made equal to what the source has now, so that order and
+    repetition do not matter.
+    """
+
+    def set_of(self, tenant: TenantId, key: bytes) -> str | None:
+        """The set a key belongs to; None: not this tenant's, or no key of this store."""
+
+    def incarnation(self) -> str:
+        """Changes whenever the store may have lost writes that it had accepted: restart, failover, restore.
+
+        Constant for a service that promises to keep what it accepted.
+
+        Raises:
+            StoreUnavailable: it did not answer.
+        """
+
+
+@runtime_checkable
+class Hints(Protocol):
+    """A keyed store that tells by itself, without promise, which keys were touched (keyspace notifications)."""
+
+    def listen(
+        self, tenant: TenantId, on_key: Callable[[bytes], None], on_gap: Callable[[str], None]
+    ) -> Callable[[], None]:
+        """Call ``on_key`` for every touched key of the tenant, from a thread of its own; return what ends it.
+
+        ``on_gap`` is called with the reason whenever something may have been missed (connection lost, buffer
+        overrun); what was verified before it has to be verified again.
+
+        Raises:
+            StoreRejected: the server does not send notifications; the next step says which setting is missing.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """One entry of the journal: an application said that it would write this key."""
+
+    seq: int
+    key: bytes
+    #: True while the application may still be at it; the key's state cannot be relied on yet.
+    open: bool
+    #: Seconds since it was entered, by the database's clock.
+    age_s: float
+
+
+@runtime_checkable
+class Journals(Protocol):
+    """A fencing store that keeps, for the keyed stores beside it, the journal of touched keys.
+
+    The client enters a key *before* it writes it, and holds the tenant's lock until it is done; so after a
+    fence has drained the writers, the journal names every key that was written here.
+    """
+
+    def open_journal(self, feed: Feed) -> None:
+        """Have clients enter keys from now on. Returns when no transaction runs that does not. Idempotent.
+
+        Raises:
+            StoreBusy: a transaction from before stays open; try later.
+        """
+
+    def close_journal(self, feed: Feed) -> None:
+        """Forget the feed, and its entries; with the last feed of a tenant clients stop entering. Idempotent."""
+
+    def journal_open(self, feed: Feed) -> bool:
+        """Whether the feed's journal is open."""
+
+    def touched(self, feed: Feed, store: str, limit: int) -> list[Touch]:
+        """The oldest entries of one store (its name inside the environment) that were not dropped."""
+
+    def drop_touched(self, feed: Feed, seqs: list[int]) -> None:
+        """Forget entries that were carried over.
+
+        Raises:
+            Fenced: a newer driver token was seen.
+        """
+
+    def touch(self, feed: Feed, store: str, keys: list[bytes]) -> None:
+        """Enter keys ourselves: hints, and canaries. They are never open."""
+
+    def await_touched(self, timeout_s: float) -> None:
+        """Return when something was entered or closed, or the time is over; may return early."""
+
+    def journal_epoch(self) -> str:
+        """Changes when entries may have been lost (the server started anew: the journal is not crash-safe)."""
+
+
+@runtime_checkable
+class Resolves(Protocol):
+    """A relational store that knows the ids which the other stores' templates are filled with."""
+
+    def ids(self, tenant: TenantId) -> TenantIds:
+        """All id sets of the ownership map for one tenant, read in one snapshot."""
 
 
 @runtime_checkable

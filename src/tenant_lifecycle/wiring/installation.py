@@ -9,10 +9,12 @@ from pathlib import Path
 
 from tenant_lifecycle import config as configuration
 from tenant_lifecycle import ownership_file
+from tenant_lifecycle.model.keymap import TenantIds
+from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.ownership import OwnershipMap
 from tenant_lifecycle.model.policy import MigrationPolicy
-from tenant_lifecycle.stores.base import Store
-from tenant_lifecycle.stores.registry import open_store
+from tenant_lifecycle.stores.base import Resolves, Store
+from tenant_lifecycle.stores.registry import no_ids, open_store
 
 Stores = Mapping[str, Mapping[str, Store]]
 
@@ -43,7 +45,7 @@ def installation(config: configuration.Config) -> Installation:
     def open_stores() -> Stores:
         ownership = ownership_file.load(config.ownership_file)
         return {
-            environment: {name: _open(environment, store, ownership) for name, store in stores.items()}
+            environment: _open_environment(environment, stores, ownership)
             for environment, stores in config.environments.items()
         }
 
@@ -57,10 +59,28 @@ def installation(config: configuration.Config) -> Installation:
     )
 
 
-def _open(environment: str, store: configuration.StoreConfig, ownership: OwnershipMap) -> Store:
-    return open_store(
-        store.kind, name=store.name, environment=environment, settings=store.settings, ownership=ownership
-    )
+def _open_environment(
+    environment: str, stores: Mapping[str, configuration.StoreConfig], ownership: OwnershipMap
+) -> dict[str, Store]:
+    """Every store of one environment, in the file's order; keyed ones get the ids of the relational one."""
+    opened: dict[str, Store] = {}
+
+    def ids(tenant: TenantId) -> TenantIds:
+        for store in opened.values():
+            if isinstance(store, Resolves):
+                return store.ids(tenant)
+        return no_ids(tenant)
+
+    for name, store in stores.items():
+        opened[name] = open_store(
+            store.kind,
+            name=name,
+            environment=environment,
+            settings=store.settings,
+            ownership=ownership,
+            ids=ids,
+        )
+    return opened
 
 
 def find_installation(path: Path | None = None) -> Installation:

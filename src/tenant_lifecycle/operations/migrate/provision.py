@@ -22,7 +22,7 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.policy import ProvisionHook
 from tenant_lifecycle.operations.migrate.session import FORWARD, Session
 from tenant_lifecycle.operations.pairs import Pair
-from tenant_lifecycle.stores.base import FenceRow, Fences, FenceState, Schemas
+from tenant_lifecycle.stores.base import FenceRow, Fences, FenceState, Prepares, Schemas
 
 #: So far a target's sequences are kept ahead while rows are arriving. 64-bit sequences do not notice.
 COUNTERS_AHEAD = 100_000
@@ -32,15 +32,15 @@ def look(pair: Pair, tenant: TenantId) -> list[Finding]:
     """Everything pre-flight has to say, store by store; changes nothing."""
     findings: list[Finding] = []
     for stores in pair.stores:
-        if isinstance(stores.source, Schemas):
+        if isinstance(stores.source, Prepares):
             findings += stores.source.preflight(stores.target, tenant)
     return findings
 
 
-#: Which error a refusal is, by its code; any other is a plain `PreconditionRefused`.
+#: Which error a refusal is, by the end of its code; any other is a plain `PreconditionRefused`.
 _ERRORS: dict[str, type[PreconditionRefused]] = {
-    "pg.unmapped": UnmappedData,
-    "pg.target-occupied": TargetOccupied,
+    "unmapped": UnmappedData,
+    "target-occupied": TargetOccupied,
 }
 
 
@@ -53,7 +53,7 @@ def refuse(findings: list[Finding]) -> None:
     if first.code == "pg.tenant-absent":
         raise UnknownTenant(first.message, next_step=first.next_step)
     more = f" (and {len(forbidding) - 1} more)" if len(forbidding) > 1 else ""
-    error = _ERRORS.get(first.code, PreconditionRefused)
+    error = _ERRORS.get(first.code.partition(".")[2], PreconditionRefused)
     raise error(first.message + more, findings=forbidding, next_step=first.next_step)
 
 
@@ -72,7 +72,7 @@ def provision(ctx: StepContext) -> Outcome:
     created: list[str] = []
     for pair in session.pair.stores:
         ctx.check()
-        if isinstance(pair.source, Schemas):
+        if isinstance(pair.source, Prepares):
             created += pair.source.create_missing(pair.target, session.tenant)
     findings = look(session.pair, session.tenant)
     refuse(findings)
@@ -116,7 +116,7 @@ def arm(ctx: StepContext) -> Outcome:
             next_step="another move may be unfinished: tenantctl op list; else tenantctl doctor",
         )
     if "feed" not in ctx.outputs.begun:
-        refuse([f for f in look(session.pair, session.tenant) if f.code == "pg.target-occupied"])
+        refuse([f for f in look(session.pair, session.tenant) if f.code.endswith(".target-occupied")])
     return Done({"epoch": here.epoch})
 
 

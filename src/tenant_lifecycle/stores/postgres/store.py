@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tenant_lifecycle.errors import ConfigError
 from tenant_lifecycle.model.findings import Finding
+from tenant_lifecycle.model.keymap import IdSource, TenantIds
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.ownership import OwnershipMap
 from tenant_lifecycle.stores.base import (
@@ -31,6 +32,7 @@ from tenant_lifecycle.stores.postgres import (
     counters,
     digests,
     fence,
+    idsets,
     inventory,
     keycheck,
     preflight,
@@ -57,7 +59,13 @@ class PostgresStore:
 
     @classmethod
     def from_config(
-        cls, *, name: str, environment: str, settings: Mapping[str, str], ownership: OwnershipMap
+        cls,
+        *,
+        name: str,
+        environment: str,
+        settings: Mapping[str, str],
+        ownership: OwnershipMap,
+        ids: IdSource,  # noqa: ARG003
     ) -> PostgresStore:
         """What the entry point names. ``settings`` has ``dsn``.
 
@@ -87,7 +95,7 @@ class PostgresStore:
     def close(self) -> None:
         self.database.close()
 
-    # -- Schemas
+    # -- Prepares
 
     def preflight(self, target: Store, tenant: TenantId) -> list[Finding]:
         there = _database(target)
@@ -97,6 +105,8 @@ class PostgresStore:
 
     def create_missing(self, target: Store, tenant: TenantId) -> list[str]:
         return schema.create_missing(self.database, _database(target), tenant)
+
+    # -- Schemas
 
     def shape(self, tenant: TenantId) -> str:
         return schema.shape(self.database, tenant)
@@ -174,6 +184,11 @@ class PostgresStore:
 
     def blockers(self, tenant: TenantId, older_than_s: float) -> list[str]:
         return fence.blockers(self.database, tenant, older_than_s)
+
+    # -- Resolves
+
+    def ids(self, tenant: TenantId) -> TenantIds:
+        return idsets.ids(self.database, tenant)
 
     # -- Removes
 

@@ -185,6 +185,10 @@ class PostgresFollower:
         if self._error is not None:
             raise self._error
 
+    def epoch(self) -> str:
+        """Always the same: a slot that lost something ends the feed with `FeedGap`."""
+        return ""
+
     def stop(self) -> None:
         """End the threads; safe to repeat."""
         if self._stopped:

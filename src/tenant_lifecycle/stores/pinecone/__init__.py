@@ -1,0 +1,1 @@
+"""Pinecone as a store: namespaces of a tenant in one index."""

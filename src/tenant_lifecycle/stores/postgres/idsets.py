@@ -1,0 +1,73 @@
+"""The ids that other stores' templates are filled with, and the keys that rows name: read in one snapshot."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from tenant_lifecycle.errors import StoreRejected
+from tenant_lifecycle.model.keymap import IdSet, TenantIds
+from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.model.ownership import ResolvedMap
+from tenant_lifecycle.stores.postgres.connection import Connection
+from tenant_lifecycle.stores.postgres.database import Database
+from tenant_lifecycle.stores.postgres.owned import owned_rows, table_sql
+from tenant_lifecycle.stores.postgres.tables import read_tables
+
+
+def ids(database: Database, tenant: TenantId) -> TenantIds:
+    """All id sets, and all columns that name keys, of one tenant; every value as text, NULLs left out.
+
+    Raises:
+        StoreRejected: a set's table is not owned by tenants, or has no such column.
+    """
+    named = {
+        family.named_in
+        for key_map in database.map.keys.values()
+        for family in key_map.families.values()
+        if family.named_in is not None
+    }
+    if not database.map.ids and not named:
+        return TenantIds()
+    with database.session() as conn, conn.transaction():
+        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        tables = read_tables(conn)
+        resolved = database.map.resolve(tenant, frozenset(tables))
+
+        def values(id_set: IdSet) -> frozenset[str]:
+            return _values(conn, database.name, resolved, id_set)
+
+        return TenantIds(
+            {name: values(id_set) for name, id_set in database.map.ids.items()},
+            {id_set: values(id_set) for id_set in named},
+        )
+
+
+def _values(conn: Connection, store: str, resolved: ResolvedMap, id_set: IdSet) -> frozenset[str]:
+    if id_set.table not in resolved.moved:
+        raise StoreRejected(
+            f"{store}: ids are read from {id_set.table}, which no tenant owns or which is not there",
+            store=store,
+            next_step="correct the section ids, or named_in, of ownership.yaml",
+        )
+    columns = {row[0] for row in conn.execute(_COLUMNS, (id_set.table.schema, id_set.table.name)).fetchall()}
+    if id_set.column not in columns:
+        raise StoreRejected(
+            f"{store}: {id_set.table} has no column {id_set.column!r}, which ids are read from",
+            store=store,
+            next_step="correct the section ids, or named_in, of ownership.yaml",
+        )
+    query = sql.SQL(
+        "SELECT DISTINCT t.{column}::text FROM {table} t WHERE {owned} AND t.{column} IS NOT NULL"
+    ).format(
+        column=sql.Identifier(id_set.column),
+        table=table_sql(id_set.table),
+        owned=owned_rows(resolved, id_set.table, "t"),
+    )
+    return frozenset(str(value) for (value,) in conn.execute(query))
+
+
+_COLUMNS = """
+SELECT a.attname::text FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped
+"""

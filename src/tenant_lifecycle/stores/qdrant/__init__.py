@@ -1,0 +1,1 @@
+"""Qdrant as a store: collections or payload filters of a tenant."""

@@ -1,0 +1,1 @@
+"""Where a tenant's requests go: routers, and what tells how well they are served."""

@@ -1,0 +1,106 @@
+"""The contracts of routers and of health sources.
+
+A router sends requests of a tenant to environments. Requests that write go to the one writer; the others are
+shared out by a stable hash of the session, so that a session sees one environment for as long as the shares
+stay, and only moves towards the target while they grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tenant_lifecycle.model.findings import Finding
+from tenant_lifecycle.model.names import TenantId
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where one tenant's requests go."""
+
+    tenant: TenantId
+    #: The environment that gets requests that write.
+    writer: str
+    #: Percent of the sessions whose other requests each environment gets; whole numbers that add up to 100.
+    share: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        if sum(self.share.values()) != 100 or any(percent < 0 for percent in self.share.values()):
+            raise ValueError(f"shares {dict(self.share)} do not add up to 100")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Requests of one tenant that one environment answered, since the router started."""
+
+    requests: int = 0
+    #: Answers of the 5xx kind, and requests without an answer.
+    errors: int = 0
+
+
+class Router(Protocol):
+    """One router, reached over its own control interface. Safe to use from several threads."""
+
+    #: Its name in ``lifecycle.yaml``, and its kind: ``envoy``, ``haproxy``, ``route53``.
+    name: str
+    kind: str
+
+    def probe(self) -> list[Finding]:
+        """Look whether it can be read and told; never raises for what it finds."""
+
+    def set_route(self, route: Route) -> None:
+        """Have the route; returns when the running router acts on it. It survives the router's restart.
+
+        Raises:
+            StoreUnavailable: the router does not answer; what is written down is in effect when it does.
+            StoreRejected: it answered and refused.
+        """
+
+    def clear_route(self, tenant: TenantId) -> None:
+        """Send the tenant where requests without a route go. Idempotent."""
+
+    def intended(self, tenant: TenantId) -> Route | None:
+        """What is written down: the route it will have after a restart; None if there is none."""
+
+    def actual(self, tenant: TenantId) -> Route | None:
+        """What the running router says it does; None if it has no route for the tenant.
+
+        Raises:
+            StoreUnavailable: it does not answer.
+        """
+
+    def served(self, tenant: TenantId) -> Mapping[str, Served]:
+        """What was counted, by environment."""
+
+    def close(self) -> None:
+        """Give back connections; safe to repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How one environment served one tenant within a window; what a source does not know is None."""
+
+    requests: int = 0
+    errors: int = 0
+    p99_ms: float | None = None
+    #: A number of the business, larger is better: orders, answers with a citation.
+    business: float | None = None
+    #: Everything else, for the post-mortem.
+    detail: Mapping[str, float] = field(default_factory=dict)
+
+
+class HealthSource(Protocol):
+    """Something that knows how an environment does: a router's counters, Prometheus, a probe, a query."""
+
+    name: str
+
+    def health(self, tenant: TenantId, environment: str, window_s: float) -> Health:
+        """The last ``window_s`` seconds, as exactly as the source can.
+
+        Raises:
+            StoreUnavailable: it does not answer; a gate takes that for inconclusive, never for a pass.
+        """
+
+    def close(self) -> None:
+        """Give back connections; safe to repeat."""
