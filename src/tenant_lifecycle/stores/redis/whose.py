@@ -57,7 +57,7 @@ class Whose:
         """
         now = self.ids(tenant) if self.needs_ids else TenantIds()
         with self._lock:
-            seen = _union(self._seen.get(tenant, TenantIds()), now)
+            seen = self._seen.get(tenant, TenantIds()).union(now)
             if tenant not in self._resolved or seen != self._seen.get(tenant):
                 self._seen[tenant] = seen
                 self._resolved[tenant] = self.map.resolve(tenant, seen)
@@ -130,16 +130,3 @@ def key_map_for(keys: Mapping[str, KeyMap], name: str, store: str) -> KeyMap:
             next_step=f"add a section to ownership.yaml, stores: {name}: families: ...",
         )
     return found
-
-
-def _union(first: TenantIds, second: TenantIds) -> TenantIds:
-    return TenantIds(
-        {
-            name: first.sets.get(name, frozenset()) | second.sets.get(name, frozenset())
-            for name in first.sets.keys() | second.sets.keys()
-        },
-        {
-            name: first.named.get(name, frozenset()) | second.named.get(name, frozenset())
-            for name in first.named.keys() | second.named.keys()
-        },
-    )
