@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from redis_pair import KEYS, NAMED, THEM, US, Pair, fill_every_type, go_on
+from redis_pair import KEYS, NAMED, THEM, US, Pair, client, fill_every_type, go_on, wait_until
 
-from tenant_lifecycle.errors import Fenced, WrongState
+from tenant_lifecycle.errors import Fenced, StoreRejected, WrongState
 from tenant_lifecycle.model.keymap import TenantIds
+from tenant_lifecycle.sandbox.redis import RedisServer
 from tenant_lifecycle.stores.base import (
     Copies,
     Digests,
@@ -239,3 +241,62 @@ def test_our_own_keys_tell_no_tenant_and_are_nobodys(pair: Pair) -> None:
     assert pair.source.set_of(US, ours[0]) is None
     assert pair.target.inventory(US) is not None
     assert KEYS.mentions(ours[0].decode()) is False
+
+
+def test_two_drivers_that_split_at_once_get_the_same_parts(pair: Pair) -> None:
+    for n in range(200):
+        pair.blue.set(f"answer:1:{n}", n)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: pair.source.split(pair.target, pair.feed()), range(8)))
+    assert all(parts_ == found[0] for parts_ in found) and found[0][0].items == 200
+    assert len([key for key in pair.green.keys("tenant_lifecycle:*") if b":copy:" in key]) == 1
+
+
+def test_a_repair_leaves_alone_what_is_not_the_tenants(pair: Pair) -> None:
+    for key in ("answer:12:x", "session:12:x", "warm:12:x"):
+        pair.green.set(key, "another's")
+    keys = {
+        "answers": frozenset({b"answer:12:x"}),
+        "sessions": frozenset({b"session:12:x"}),
+        "warm": frozenset({b"warm:12:x"}),
+    }
+    assert pair.source.repair(pair.target, pair.feed(), keys) == 0
+    assert pair.green.exists("answer:12:x", "session:12:x", "warm:12:x") == 3
+
+
+def test_warm_keys_that_the_target_refuses_do_not_stop_a_copy(pair: Pair) -> None:
+    pair.blue.set("warm:1:a", "x")
+    (part,) = pair.source.split(pair.target, pair.feed())
+    pair.green.set("warm:1:a", "stale")
+    pair.green.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(StoreRejected):
+            pair.source.copy_part(pair.target, pair.feed(), part, go_on)
+    finally:
+        pair.green.config_set("maxmemory", 0)
+    assert pair.green.exists("warm:1:a") == 0
+    assert pair.source.copy_part(pair.target, pair.feed(), part, go_on).items == 1
+
+
+def test_only_the_database_of_the_url_is_touched(
+    pair: Pair, redis_servers: tuple[RedisServer, RedisServer]
+) -> None:
+    blue = pair.store(redis_servers[0], "blue", redis_servers[0].url(3))
+    green = pair.store(redis_servers[1], "green", redis_servers[1].url(4))
+    pair.blue.set("answer:1:other database", 1)
+    with client(redis_servers[0]) as db:
+        db.select(3)
+        db.set("answer:1:x", 1)
+    feed = pair.feed()
+    assert [blue.copy_part(green, feed, part, go_on).items for part in blue.split(green, feed)] == [1]
+    assert (
+        pair.green.keys("*") == []
+        and green.holds(US)
+        and not blue.compare(green, US, "answers", go_on).suspects
+    )
+    heard: list[bytes] = []
+    stop = blue.listen(US, heard.append, lambda _: None)
+    blue.remove(feed, go_on)
+    wait_until(lambda: heard == [b"answer:1:x"])
+    stop()
+    assert pair.blue.exists("answer:1:other database")

@@ -110,7 +110,10 @@ def test_a_hung_server_is_given_up(
     assert pair.source.incarnation() == pair.source.incarnation()
 
 
-def test_passwords_are_checked_and_never_shown(new_server: MakeServer, make_pair: MakePair) -> None:
+def test_passwords_are_checked_and_never_shown(
+    new_server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "ANSWER_TIMEOUT_S", 1.0)
     server = new_server(settings={"requirepass": "s3cret-right"})
     ownership = OwnershipMap(keys={"redis": KEYS})
 
@@ -128,7 +131,14 @@ def test_passwords_are_checked_and_never_shown(new_server: MakeServer, make_pair
     assert "s3cret" not in f"{caught.value} {caught.value.next_step}" and not caught.value.retryable
     (finding,) = wrong.probe()
     assert finding.code == "redis.reachable" and "s3cret" not in finding.message
-    for url in ("http://:s3cret@h", "redis://:s3cret@h:port/0"):
+    with pytest.raises(StoreUnavailable):
+        store(f"rediss://:s3cret-right@127.0.0.1:{server.port}/0").holds(US)
+    for url in (
+        "http://:s3cret@h",
+        "redis://:s3cret@h:port/0",
+        "redis://:s3cret@h/blue",
+        "redis://:s3cret@h?decode_responses=1",
+    ):
         with pytest.raises(ConfigError) as refused:
             store(url)
         assert "s3cret" not in str(refused.value)

@@ -126,6 +126,8 @@ FACTS = Facts("redis", "6.2.14", "r", "master", False, True, 0, 0, "noeviction",
         ({"role": "slave"}, "redis.read-only"),
         ({"persists": None}, "redis.persistence"),
         ({"skew_s": -3.5}, "redis.clock"),
+        ({"version": "7.4.1"}, "redis.field-expiry"),
+        ({"version": "9.0.0", "product": "valkey"}, "redis.field-expiry"),
     ],
 )
 def test_what_a_server_tells_is_judged(changes: dict[str, object], code: str) -> None:

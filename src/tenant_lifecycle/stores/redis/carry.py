@@ -70,13 +70,22 @@ def store(writer: Session, feed: Feed, dumped: Sequence[Dumped]) -> list[bytes]:
     """
     slow = [one.key for one in dumped if one.dump is None and one.kind != NONE]
     small = [one for one in dumped if one.dump is not None or one.kind == NONE]
-    answers = ours.begin(writer, feed, [_stored(one) for one in small]).answers() if small else []
+    answers = ours.begin(writer, feed, [_stored(one) for one in small], go_on=True).answers() if small else []
     for one, answer in zip(small, answers, strict=True):
         if isinstance(answer, bytes):
             if ours.NEWER_DUMP.encode() not in answer:
                 raise ours.refused(answer, writer.store)
             slow.append(one.key)
     return slow
+
+
+def delete(writer: Session, feed: Feed, keys: Sequence[bytes]) -> int:
+    """Delete keys on the target; return how many were there. Raises `Fenced`."""
+    deleted = 0
+    for start in range(0, len(keys), CALL_KEYS):
+        some = keys[start : start + CALL_KEYS]
+        deleted += sum(ours.write(writer, feed, [Command(("UNLINK", key), (key,)) for key in some]))
+    return deleted
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
+from urllib.parse import parse_qs, urlsplit
 
 import redis
 from redis import exceptions as driver
@@ -153,6 +154,7 @@ class Wire:
 
     def __post_init__(self) -> None:
         try:
+            _refuse_what_the_driver_would_take(self.url)
             self._pool = redis.ConnectionPool.from_url(
                 self.url,
                 protocol=2,
@@ -196,6 +198,20 @@ class Wire:
     def close(self) -> None:
         """Close idle connections; safe to repeat."""
         self._pool.disconnect(inuse_connections=False)
+
+
+def _refuse_what_the_driver_would_take(url: str) -> None:
+    """Addresses that the driver accepts and that would not mean what they say, or change what replies look like.
+
+    Raises:
+        ValueError: it is one.
+    """
+    parts = urlsplit(url)
+    database = parts.path.strip("/")
+    if parts.scheme != "unix" and database and not database.isdecimal():
+        raise ValueError("the driver would take database 0")
+    if {"decode_responses", "protocol", "encoding"} & set(parse_qs(parts.query)):
+        raise ValueError("replies have to be raw")
 
 
 @contextmanager

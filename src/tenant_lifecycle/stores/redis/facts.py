@@ -124,6 +124,13 @@ def check_server(facts: Facts, subject: str) -> Iterator[Finding]:
         )  # fmt: skip
     else:
         yield fine(subject, "redis.eviction", f"no key without expiry is dropped ({facts.policy})")
+    if facts.number >= ((9, 0) if facts.product == "valkey" else (7, 4)):
+        yield warn(
+            subject, "redis.field-expiry",
+            "fields of hashes may expire by themselves here: dumps carry that, but values above 4 MiB lose it, "
+            "and the comparison does not look at it",
+            "do not rely on HEXPIRE for a tenant that is moved",
+        )  # fmt: skip
     if abs(facts.skew_s) > CLOCK_SKEW_S:
         yield warn(
             subject, "redis.clock",

@@ -47,10 +47,9 @@ class Written:
     """Commands on their way."""
 
     running: Running
-    commands: int
 
     def answers(self) -> list[int | bytes]:
-        """For each command the number it answered, or 0, or the text of its error.
+        """For each command that was tried the number it answered, or 0, or the text of its error.
 
         Raises:
             Fenced: a newer driver was here; nothing was written.
@@ -61,7 +60,7 @@ class Written:
         """For each command the number it answered, or 0.
 
         Raises:
-            StoreError: the server refused one of them; those before it are done.
+            StoreError: the server refused one of them; those before it are done, and none after it.
             Fenced: as `answers`.
         """
         return [self._number(answer) for answer in self.answers()]
@@ -72,13 +71,16 @@ class Written:
         return answer
 
 
-def begin(session: Session, feed: Feed, commands: Sequence[Command]) -> Written:
-    """Send commands to be carried out in one step of the server, in the feed's name."""
+def begin(session: Session, feed: Feed, commands: Sequence[Command], *, go_on: bool = False) -> Written:
+    """Send commands to be carried out in one step of the server, in the feed's name.
+
+    After one that fails the others are not tried, unless ``go_on``.
+    """
     keys = [token_key(feed.tenant), *dict.fromkeys(key for command in commands for key in command.keys)]
-    arguments: list[Word] = [feed.token]
+    arguments: list[Word] = [feed.token, "go on" if go_on else "stop"]
     for command in commands:
         arguments += [len(command.words), *command.words]
-    return Written(session.begin(WRITE, keys, arguments), len(commands))
+    return Written(session.begin(WRITE, keys, arguments))
 
 
 def write(session: Session, feed: Feed, commands: Sequence[Command]) -> list[int]:

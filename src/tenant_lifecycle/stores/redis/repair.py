@@ -14,7 +14,6 @@ from tenant_lifecycle.stores.base import Feed, Keys
 from tenant_lifecycle.stores.redis import carry, ours, values
 from tenant_lifecycle.stores.redis.comparison import Both, Named, judge, seen
 from tenant_lifecycle.stores.redis.connection import Session
-from tenant_lifecycle.stores.redis.ours import Command
 from tenant_lifecycle.stores.redis.scripts import BIG_BYTES, CALL_BYTES, CALL_KEYS, DIGESTS
 from tenant_lifecycle.stores.redis.server import Server
 
@@ -25,30 +24,33 @@ WORTH_READING_BYTES = 32 * 2**10
 
 
 def repair(source: Server, target: Server, feed: Feed, keys: Keys) -> int:
-    """Make the target's keys equal to the source's, absent included; return how many changed.
+    """Make the target's keys equal to the source's, absent included; return how many were written or deleted.
+
+    A key that is not the tenant's is left alone, whoever names it.
 
     Raises:
         Fenced: a newer driver was here; nothing was changed.
         StoreRejected: the target refused a value of a family that has to be moved.
     """
-    by = {treatment: _named(source, keys, treatment) for treatment in Treatment}
+    by = {treatment: _named(source, feed, keys, treatment) for treatment in Treatment}
     with source.session() as reader, target.session() as writer:
-        changed = _delete(writer, feed, by[Treatment.SKIP])
+        changed = carry.delete(writer, feed, [key for _, key in by[Treatment.SKIP]])
         changed += _mend(reader, writer, feed, by[Treatment.MOVE])
         warm = by[Treatment.WARM]
         try:
             changed += _mend(reader, writer, feed, warm)
         except StoreRejected:
-            changed += _delete(writer, feed, warm)
+            changed += carry.delete(writer, feed, [key for _, key in warm])
         return changed
 
 
-def _named(source: Server, keys: Keys, treatment: Treatment) -> list[Named]:
+def _named(source: Server, feed: Feed, keys: Keys, treatment: Treatment) -> list[Named]:
     return [
         (name, key)
         for name in sorted(keys)
         if source.whose.treatment(name) is treatment
         for key in sorted(keys[name])
+        if source.whose.set_of(feed.tenant, key) is not None
     ]
 
 
@@ -95,15 +97,6 @@ def _different(on: tuple[Session, Session], page: Sequence[Both]) -> set[bytes]:
     unequal = values.unequal(on, unsure) if unsure else frozenset()
     equal = {key for key, _, _ in unsure} - unequal
     return {one.key for one in page if judge(one, one.key in equal or not one.values_to_be_read) is not None}
-
-
-def _delete(writer: Session, feed: Feed, named: Sequence[Named]) -> int:
-    keys = [key for _, key in named]
-    deleted = 0
-    for start in range(0, len(keys), CALL_KEYS):
-        some = keys[start : start + CALL_KEYS]
-        deleted += sum(ours.write(writer, feed, [Command(("UNLINK", key), (key,)) for key in some]))
-    return deleted
 
 
 def _go_on() -> None:
