@@ -192,12 +192,12 @@ def test_keys_in_the_servers_messages_are_left_out() -> None:
 
 
 BIG_ONES = {
-    # 64 MB and more each, made at the server.
+    # 30 to 64 MB each, made at the server.
     "string": "redis.call('SETRANGE', KEYS[1], 67108864, 'end')",
-    "list": "for n = 1, 640 do redis.call('RPUSH', KEYS[1], string.rep(string.format('%03d', n), 40000)) end",
-    "hash": "for n = 1, 640 do redis.call('HSET', KEYS[1], n, string.rep(string.format('%03d', n), 40000)) end",
-    "zset": "local pad = string.rep('x', 30000) for n = 1, 2400 do redis.call('ZADD', KEYS[1], n, n .. pad) end",
-    "stream": "local pad = string.rep('x', 30000) for n = 1, 2400 do redis.call('XADD', KEYS[1], n .. '-1', 'f', n .. pad) end",
+    "list": "for n = 1, 320 do redis.call('RPUSH', KEYS[1], string.rep(string.format('%03d', n), 40000)) end",
+    "hash": "for n = 1, 320 do redis.call('HSET', KEYS[1], n, string.rep(string.format('%03d', n), 40000)) end",
+    "zset": "local pad = string.rep('x', 30000) for n = 1, 1200 do redis.call('ZADD', KEYS[1], n, n .. pad) end",
+    "stream": "local pad = string.rep('x', 30000) for n = 1, 1200 do redis.call('XADD', KEYS[1], n .. '-1', 'f', n .. pad) end",
 }
 
 
@@ -206,7 +206,7 @@ def test_a_big_value_passes_in_bounded_memory(pair: Pair, kind: str) -> None:
     key = f"answer:1:{kind}"
     pair.blue.eval(BIG_ONES[kind], 1, key)
     pair.blue.expire(key, 5_000)
-    assert pair.blue.memory_usage(key) > 50 * 2**20
+    assert pair.blue.memory_usage(key) > 30 * 2**20
     tracemalloc.start()
     try:
         pair.copy()
@@ -215,7 +215,7 @@ def test_a_big_value_passes_in_bounded_memory(pair: Pair, kind: str) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 20 * 2**20
+    assert peak < 16 * 2**20
     assert abs(pair.green.pttl(key) - pair.blue.pttl(key)) < 100
     _spoil(pair.green, kind, key)
     assert pair.suspects() == {"answers": {key.encode()}}
@@ -227,13 +227,13 @@ def _spoil(db: Any, kind: str, key: str) -> None:
         case "string":
             db.setrange(key, 33_333_333, "x")
         case "list":
-            db.lset(key, 321, "x")
+            db.lset(key, 123, "x")
         case "hash":
-            db.hset(key, "321", "x")
+            db.hset(key, "123", "x")
         case "zset":
-            db.zadd(key, {b"321" + b"x" * 30000: 321.5})
+            db.zadd(key, {b"123" + b"x" * 30000: 123.5})
         case "stream":
-            db.xdel(key, "321-1")
+            db.xdel(key, "123-1")
 
 
 def test_a_big_value_that_changes_meanwhile_is_read_again(pair: Pair) -> None:
@@ -243,7 +243,7 @@ def test_a_big_value_that_changes_meanwhile_is_read_again(pair: Pair) -> None:
     seen = iter(range(10_000))
 
     def push() -> None:
-        if next(seen) == 20:
+        if next(seen) == 10:
             pair.blue.lpush(key, "new first")
 
     pair.source.copy_part(pair.target, pair.feed(), part, push)
@@ -260,7 +260,7 @@ def test_half_a_big_value_is_never_seen(pair: Pair) -> None:
 
     def look() -> None:
         lengths.add(pair.green.llen(key))
-        if len(lengths) == 1 and next(stop) == 10:
+        if len(lengths) == 1 and next(stop) == 5:
             raise KeyboardInterrupt
 
     stop = iter(range(10_000))
@@ -269,7 +269,7 @@ def test_half_a_big_value_is_never_seen(pair: Pair) -> None:
     assert lengths == {1}
     assert [k for k in pair.green.keys("tenant_lifecycle:*") if b"building" in k] == []
     pair.source.copy_part(pair.target, pair.feed(), part, go_on)
-    assert pair.green.llen(key) == 640
+    assert pair.green.llen(key) == 320
     pair.green.flushall()
 
 
