@@ -60,7 +60,8 @@ def compare_keys(source: Side, target: Side, tenant: TenantId, keys: Keys) -> li
         like = cosine(source, collection) if collection in here else frozenset()
         for id in unequal(list(wanted), mine, theirs, like):
             key, text = keyform.encode(collection, id), f"{id} in collection {collection}"
-            kind, fields = DifferenceKind.DIFFERENT, ()
+            kind = DifferenceKind.DIFFERENT
+            fields: tuple[str, ...] = ()
             if id not in mine:
                 kind = DifferenceKind.EXTRA
             elif id not in theirs:

@@ -43,7 +43,7 @@ class Content:
 def content(record: models.Record) -> Content:
     """The content of a point that was read with vectors and payload."""
     named = record.vector if isinstance(record.vector, dict) else {"": record.vector}
-    payload = {name: value for name, value in (record.payload or {}).items()}
+    payload = dict((record.payload or {}).items())
     return Content(
         {name: _vector(value) for name, value in named.items() if value is not None},
         json.dumps(payload, sort_keys=True, separators=(",", ":")).encode(),

@@ -67,9 +67,8 @@ class Side:
 
     def places(self, tenant: TenantId, present: list[str], set_name: str | None = None) -> Iterator[Place]:
         """The tenant's places among the collections that are present, of one set or of all."""
-        if self.shared:
-            if self.shared in present and set_name in (None, self.shared):
-                yield Place(self.shared, Treatment.MOVE, self.shared, self.condition(tenant))
+        if self.shared and self.shared in present and set_name in (None, self.shared):
+            yield Place(self.shared, Treatment.MOVE, self.shared, self.condition(tenant))
         resolved = self.key_map.resolve(tenant, self.ids(tenant))
         for collection in present:
             name = resolved.family_of(collection) if collection not in (OURS, self.shared) else None

@@ -68,7 +68,7 @@ class QdrantStore:
                 next_step="give both or neither",
             )
         opened = (
-            QdrantClient(url=url, api_key=settings.get("api_key"), timeout=15)
+            QdrantClient(url=url, api_key=settings.get("api_key"), timeout=15, check_compatibility=False)
             if url
             else QdrantClient(":memory:")
             if path == ":memory:"
