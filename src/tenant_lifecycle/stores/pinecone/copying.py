@@ -29,7 +29,8 @@ _AHEAD = 4
 
 def records_of(feed: Feed) -> str:
     """What the ids of the feed's records begin with."""
-    return f"copy:{feed.name}:"
+    tenant = hashlib.sha256(feed.tenant.encode()).hexdigest()[:12]
+    return f"copy:{feed.name}:{tenant}:"
 
 
 def split(source: Side, target: Side, feed: Feed) -> list[Part]:

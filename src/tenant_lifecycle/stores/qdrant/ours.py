@@ -42,16 +42,20 @@ def identity(side: Side) -> str:
 
 def done(side: Side, feed: Feed, part: str) -> bool:
     """Whether a part of the feed's copy is done."""
-    return bool(_read(side, f"copy:{feed.name}:{part}"))
+    return bool(_read(side, f"copy:{feed.name}:{feed.tenant}:{part}"))
 
 
 def mark_done(side: Side, feed: Feed, part: str, items: int, size: int) -> None:
-    _write(side, f"copy:{feed.name}:{part}", {"items": items, "bytes": size, "feed": feed.name})
+    _write(
+        side,
+        f"copy:{feed.name}:{feed.tenant}:{part}",
+        {"items": items, "bytes": size, "feed": _copy_of(feed)},
+    )
 
 
 def copied(side: Side, feed: Feed, part: str) -> tuple[int, int]:
     """Items and bytes of a part that is done."""
-    known = _read(side, f"copy:{feed.name}:{part}")
+    known = _read(side, f"copy:{feed.name}:{feed.tenant}:{part}")
     return int(known.get("items", 0)), int(known.get("bytes", 0))
 
 
@@ -59,9 +63,13 @@ def forget(side: Side, feed: Feed) -> None:
     """What a copy noted is not true any more."""
     if side.client.describe(OURS) is None:
         return
-    match = models.FieldCondition(key="feed", match=models.MatchValue(value=feed.name))
+    match = models.FieldCondition(key="feed", match=models.MatchValue(value=_copy_of(feed)))
     for page in list(side.client.pages(OURS, models.Filter(must=[match]), whole=False)):
         side.client.delete(OURS, [str(record.id) for record in page])
+
+
+def _copy_of(feed: Feed) -> str:
+    return f"{feed.name}:{feed.tenant}"
 
 
 def _read(side: Side, name: str) -> dict[str, Any]:
