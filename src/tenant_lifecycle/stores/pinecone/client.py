@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-import pinecone
 from pinecone._internal.constants import DATA_PLANE_API_VERSION
 from pinecone._internal.http_client import HTTPClient
 from pinecone.errors import NotFoundError
@@ -17,11 +16,14 @@ from pinecone.models.indexes.index import IndexModel
 from pinecone.models.namespaces.models import NamespaceDescription
 from pinecone.models.vectors.vector import Vector
 
+import pinecone
 from tenant_lifecycle.errors import StoreRejected
 from tenant_lifecycle.stores.pinecone.keys import can_exist
 from tenant_lifecycle.stores.pinecone.patience import Patience, ask
 
 _ONCE = pinecone.RetryConfig(max_retries=0)
+#: A filter that no vector passes: only the answer's headers are of interest, and no scores need to be computed.
+_NOTHING = {"tenant-lifecycle/no-vector-has-this-field": {"$eq": "x"}}
 #: Requests of one store at the same time.
 LANES = 8
 #: Ids in one fetch: 1,000 are allowed, but they travel in the URL, which servers and proxies cut at 8 KB.
@@ -225,7 +227,7 @@ class Client:
         call = self._data(patience).query
         found = ask(
             self.store,
-            lambda: call(top_k=1, namespace=namespace, timeout=patience.timeout_s, **vector),
+            lambda: call(top_k=1, namespace=namespace, filter=_NOTHING, timeout=patience.timeout_s, **vector),
             patience,
         )
         return self._numbered(found.response_info.lsn_reconciled if found.response_info else None)
