@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import boto3
@@ -130,12 +131,11 @@ class Pair:
     def close(self) -> None:
         self.source.close()
         self.target.close()
-        self.blue.close()
-        self.green.close()
 
 
+@cache
 def client(endpoint: str) -> Any:
-    """What an application uses."""
+    """What an application uses; made once for each server."""
     return boto3.client(
         "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="app", aws_secret_access_key="app",
         config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 5, "mode": "standard"}),
