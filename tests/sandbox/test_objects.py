@@ -22,7 +22,7 @@ SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=app/20260101/us-east-1/s
 def status(server: ObjectServer, key: str) -> int:
     try:
         request = urllib.request.Request(f"{server.endpoint}/bucket/{key}", headers=SIGNED)
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as exc:
         return exc.code
@@ -30,7 +30,7 @@ def status(server: ObjectServer, key: str) -> int:
 
 def put(server: ObjectServer, key: str) -> None:
     request = urllib.request.Request(f"{server.endpoint}/bucket/{key}", b"x", headers=SIGNED, method="PUT")
-    urllib.request.urlopen(request, timeout=5).close()
+    urllib.request.urlopen(request, timeout=30).close()
 
 
 def test_it_keeps_nothing_over_a_restart_and_is_found_by_another_process(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ __all__ = ["ObjectServer"]
 
 #: Importing the emulator takes a second or two, more on a busy machine.
 START_TIMEOUT_S = 90.0
-PORT_TIMEOUT_S = 10.0
+PORT_TIMEOUT_S, ANSWER_TIMEOUT_S = 10.0, 30.0
 _VERSIONING = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
 
 
@@ -167,7 +167,7 @@ class ObjectServer:
         return True
 
     def _ask(self, method: str, place: str, body: bytes = b"", ok: Iterable[int] = (200,)) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_TIMEOUT_S)
         # Its address is the first thing the emulator takes the service from.
         signed = "AWS4-HMAC-SHA256 Credential=sandbox/20260101/us-east-1/s3/aws4_request"
         try:
