@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -83,15 +84,13 @@ class ObjectServer:
     def stop(self) -> None:
         """End it and wait until it is gone; what it held is lost."""
         self._signal(signal.SIGCONT)
-        self._signal(signal.SIGTERM)
-        self._await_end(5.0)
+        self._end(signal.SIGTERM, 5.0)
         self.kill()
         self._file.unlink(missing_ok=True)
 
     def kill(self) -> None:
         """kill -9, and wait until it is gone; what it held is lost."""
-        self._signal(signal.SIGKILL)
-        self._await_end(30.0)
+        self._end(signal.SIGKILL, 30.0)
 
     def restart(self) -> None:
         """Stop and start on the same port, with empty buckets."""
@@ -195,18 +194,27 @@ class ObjectServer:
             return None
         return process
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal(self, number: signal.Signals) -> psutil.Process | None:
         process = self._process()
         if process is not None:
-            try:
+            with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
-            except psutil.NoSuchProcess:
-                return
+        return process
 
-    def _await_end(self, timeout_s: float) -> None:
+    def _end(self, number: signal.Signals, timeout_s: float) -> None:
+        """Signal it and wait until it is gone: one that is ending has no command line any more."""
+        process = self._signal(number)
         end = time.monotonic() + timeout_s
-        while time.monotonic() < end and self._process() is not None:
+        while process is not None and time.monotonic() < end and _is_alive(process):
             time.sleep(0.01)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """Running, and not dead and merely uncollected by whoever has to."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _is_free(port: int) -> bool:
