@@ -283,7 +283,9 @@ class Listener:
                 left_s = max(until - time.monotonic(), 0.0)
                 return any(True for _ in self._conn.notifies(timeout=left_s, stop_after=1))
         except (LifecycleError, psycopg.Error):
-            self._drop()
+            if self._conn is not None:
+                self._drop()
+                return True
             time.sleep(max(until - time.monotonic(), 0.0))
             return False
 
