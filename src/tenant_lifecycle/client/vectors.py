@@ -13,18 +13,20 @@ from pinecone.errors import ApiError
 
 from tenant_lifecycle.client.session import Session
 
-#: The service forgets a request after so long; a mirror never waits less than this, seconds.
+#: How the service lists the namespace that has no name.
+DEFAULT_NAMESPACE = "__default__"
+#: A mirror never waits less than this for an answer, seconds.
 _SHORTEST_S = 0.05
 
 
 def vector_key(namespace: str, vector_id: str) -> bytes:
     """A vector's name in the journal."""
-    return f"{namespace}\0{vector_id}".encode()
+    return f"{namespace or DEFAULT_NAMESPACE}\0{vector_id}".encode()
 
 
 def _split(key: bytes) -> tuple[str, str]:
     namespace, _, vector_id = key.decode().partition("\0")
-    return namespace, vector_id
+    return "" if namespace == DEFAULT_NAMESPACE else namespace, vector_id
 
 
 class VectorSide:
