@@ -273,11 +273,13 @@ def _behind(conn: Connection, entered: Entered) -> int:
     if not entered.feeds:
         return 0
     try:
-        with conn.transaction(), conn.cursor(row_factory=tuple_row) as cursor:
+        with conn.cursor(row_factory=tuple_row) as cursor:
             row = cursor.execute(
                 "SELECT (tenant_lifecycle.behind(%s) - '0/0'::pg_catalog.pg_lsn)::bigint",
                 (list(entered.feeds),),
             ).fetchone()
+        if not conn.autocommit:
+            conn.commit()
     except psycopg.Error:
         return 0
     return 0 if row is None else int(row[0])
