@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 
+import psycopg
 import pytest
 import redis
 from two_environments import OTHER, A, Two
@@ -52,8 +53,16 @@ class Keys:
         return len(keys["keys"])
 
 
-@pytest.mark.parametrize("mirror_timeout_s", [0.0, 0.25])
-def test_flips_under_load_lose_no_key(two: Two, mirror_timeout_s: float) -> None:
+@pytest.mark.parametrize(
+    ("mirror_timeout_s", "isolation"),
+    [(0.0, "read committed"), (0.25, "read committed"), (0.25, "serializable")],
+)
+def test_flips_under_load_lose_no_key(two: Two, mirror_timeout_s: float, isolation: str) -> None:
+    for database in two.databases.values():
+        with psycopg.connect(database.dsn, autocommit=True) as conn:
+            conn.execute(
+                f"ALTER DATABASE \"{conn.info.dbname}\" SET default_transaction_isolation = '{isolation}'"
+            )
     judges = {name: PostgresStore(db) for name, db in two.databases.items()}
     keys = {name: Keys(name, client) for name, client in two.redis.items()}
     followers = {}
