@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from tenant_lifecycle.client.counts import Counts
 from tenant_lifecycle.client.session import Place, Session
@@ -34,11 +34,17 @@ class Mirror:
         complete = True
         for target in targets:
             for store, keys in session.written.items():
-                complete &= self._carry_store(session, source, target, store, list(keys), until)
+                complete &= self._carry_store(session, source, target, store, keys, until)
         return complete
 
     def _carry_store(
-        self, session: Session, source: Place, target: Place, store: str, keys: list[bytes], until: float
+        self,
+        session: Session,
+        source: Place,
+        target: Place,
+        store: str,
+        keys: Mapping[bytes, object],
+        until: float,
     ) -> bool:
         here, there = source.sides[store], target.sides.get(store)
         left_s = until - time.monotonic()
@@ -52,7 +58,7 @@ class Mirror:
                 self._resting[target.name, store] = time.monotonic() + REST_S
             self._counts.add("mirrors_failed", len(keys))
             if not here.answered(exc):
-                session.hold(store, keys)
+                session.hold(store, list(keys))
             return False
         self._counts.add("keys_mirrored", len(keys) - left_out)
         self._counts.add("mirrors_skipped", left_out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import (  # type: ignore[import-untyped]
@@ -36,7 +36,7 @@ class ObjectSide:
             return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)) < 500
         return isinstance(error, ParamValidationError)
 
-    def mirror(self, target: ObjectSide, keys: Sequence[bytes], timeout_s: float) -> int:
+    def mirror(self, target: ObjectSide, keys: Mapping[bytes, object], timeout_s: float) -> int:
         """One request may take as long as the mirror clients' own time-outs allow."""
         if self._mirror_client is None or target._mirror_client is None:
             return len(keys)

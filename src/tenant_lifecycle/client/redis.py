@@ -60,7 +60,7 @@ class RedisSide:
     def answered(self, error: BaseException) -> bool:
         return isinstance(error, _ANSWERS)
 
-    def mirror(self, target: RedisSide, keys: Sequence[bytes], timeout_s: float) -> int:
+    def mirror(self, target: RedisSide, keys: Mapping[bytes, object], timeout_s: float) -> int:
         until = time.monotonic() + timeout_s
         sizes = self._own.pipeline(transaction=False)
         for key in keys:

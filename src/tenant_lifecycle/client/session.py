@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tenant_lifecycle.client.vectors import Vectors
 
 Result = TypeVar("Result")
+#: The state of a key that only the store knows.
+UNREAD = object()
 #: So long the database's word counts that the block's transaction runs, seconds.
 CONFIRM_S = 0.05
 
@@ -35,8 +37,11 @@ class StoreSide(Protocol):
     def answered(self, error: BaseException) -> bool:
         """Whether the error is the store's answer, so that no request is under way any more."""
 
-    def mirror(self, target: Any, keys: Sequence[bytes], timeout_s: float) -> int:
-        """Make the target's keys what they are here now; return how many were left out as too large."""
+    def mirror(self, target: Any, keys: Mapping[bytes, object], timeout_s: float) -> int:
+        """Make the target's keys what they are here now; return how many were left out.
+
+        With each key comes what the block knows of its state, `UNREAD` for nothing.
+        """
 
     def close(self) -> None:
         """End connections of our own."""
@@ -74,8 +79,8 @@ class Session:
         self._counts = counts
         self._confirmed_at = -CONFIRM_S
         self._must_fail: JournalUnreachable | None = None
-        #: Keys written in this block, by store, in order, each once.
-        self.written: dict[str, dict[bytes, None]] = {}
+        #: Keys written in this block, by store, in order, each once, and what is known of their state.
+        self.written: dict[str, dict[bytes, object]] = {}
 
     @property
     def environment(self) -> str:
@@ -113,8 +118,16 @@ class Session:
             )
         return side
 
-    def write(self, side: StoreSide, keys: Sequence[bytes], act: Callable[[], Result]) -> Result:
+    def write(
+        self,
+        side: StoreSide,
+        keys: Sequence[bytes],
+        act: Callable[[], Result],
+        states: Mapping[bytes, object] | None = None,
+    ) -> Result:
         """Enter the keys, then write them. For the wrappers of stores; ``act`` is one request and its answer.
+
+        ``states``: what the keys are once it was answered, for the mirror of a store that shows it later.
 
         Raises:
             BlockEnded: the tenant's lock may be gone; nothing was written.
@@ -125,24 +138,27 @@ class Session:
             return act()
         self._enter(side.name, keys)
         try:
-            return act()
+            result = act()
         except BaseException as exc:
             if not side.answered(exc):
                 self.hold(side.name, keys)
             raise
+        self.written[side.name].update(states or {})
+        return result
 
     def _enter(self, store: str, keys: Sequence[bytes]) -> None:
         """Keys stay entered while the transaction runs, which the journal is asked again once in a while."""
         written = self.written.setdefault(store, {})
         lately = time.monotonic() - self._confirmed_at < CONFIRM_S
         if lately and all(key in written for key in keys):
+            written.update(dict.fromkeys(keys, UNREAD))
             return
         assert self.entered.holder is not None
         began = time.monotonic()
         self._place.door.touch(self.tenant, store, keys, self.entered.holder)
         self._confirmed_at = began
         self._counts.add("keys_entered", len(keys))
-        written.update(dict.fromkeys(keys))
+        written.update(dict.fromkeys(keys, UNREAD))
         # Entering took a round trip; a frozen process takes longer.
         self._refuse_without_lock()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pinecone.errors import ApiError
 
-from tenant_lifecycle.client.session import Session
+from tenant_lifecycle.client.session import UNREAD, Session
 
 #: How the service lists the namespace that has no name.
 DEFAULT_NAMESPACE = "__default__"
@@ -41,30 +41,39 @@ class VectorSide:
         # A refusal. After a failure of the service or a gateway (5xx), nobody knows what happened.
         return isinstance(error, ApiError) and error.status_code < 500
 
-    def mirror(self, target: VectorSide, keys: Sequence[bytes], timeout_s: float) -> int:
+    def mirror(self, target: VectorSide, keys: Mapping[bytes, object], timeout_s: float) -> int:
+        """Answers of the service may be older than what it accepted, so what the block knows goes before."""
         until = time.monotonic() + timeout_s
         left_out = 0
-        by_namespace: dict[str, list[str]] = {}
-        for key in keys:
+        by_namespace: dict[str, dict[str, object]] = {}
+        for key, state in keys.items():
             namespace, vector_id = _split(key)
-            by_namespace.setdefault(namespace, []).append(vector_id)
-        for namespace, ids in by_namespace.items():
-            timeout_s = until - time.monotonic()
-            if timeout_s < _SHORTEST_S:
-                left_out += len(ids)
+            by_namespace.setdefault(namespace, {})[vector_id] = state
+        for namespace, states in by_namespace.items():
+            left_s = until - time.monotonic()
+            if left_s < _SHORTEST_S:
+                left_out += len(states)
                 continue
-            found = self.index.fetch(ids=ids, namespace=namespace, timeout=timeout_s).vectors
-            if found:
-                target.index.upsert(
-                    vectors=list(found.values()), namespace=namespace, timeout=timeout_s, show_progress=False
-                )
-            gone = [one for one in ids if one not in found]
-            if gone:
-                target.index.delete(ids=gone, namespace=namespace, timeout=timeout_s)
+            unread = [one for one, state in states.items() if state is UNREAD]
+            if unread:
+                found = self.index.fetch(ids=unread, namespace=namespace, timeout=left_s).vectors
+                # Not there, or not there yet: nobody knows.
+                left_out += len(unread) - len(found)
+                states = {one: found.get(one, UNREAD) if one in unread else states[one] for one in states}
+            _put(target.index, namespace, states, left_s)
         return left_out
 
     def close(self) -> None:
         """The index object is the application's."""
+
+
+def _put(index: Any, namespace: str, states: Mapping[str, object], timeout_s: float) -> None:
+    there = [state for state in states.values() if state is not None and state is not UNREAD]
+    if there:
+        index.upsert(vectors=there, namespace=namespace, timeout=timeout_s, show_progress=False)
+    gone = [one for one, state in states.items() if state is None]
+    if gone:
+        index.delete(ids=gone, namespace=namespace, timeout=timeout_s)
 
 
 class Vectors:
@@ -76,11 +85,12 @@ class Vectors:
 
     def upsert(self, vectors: Sequence[Any], namespace: str = "", **options: Any) -> Any:
         """Write whole vectors, in any of the SDK's forms."""
-        keys = [vector_key(namespace, _id(vector)) for vector in vectors]
+        states = {vector_key(namespace, _id(vector)): vector for vector in vectors}
         return self._session.write(
             self._side,
-            keys,
+            list(states),
             lambda: self._side.index.upsert(vectors=vectors, namespace=namespace, **options),
+            states,
         )
 
     def update(self, id: str, namespace: str = "", **changes: Any) -> Any:
@@ -95,10 +105,12 @@ class Vectors:
 
     def delete(self, ids: Sequence[str], namespace: str = "") -> Any:
         """Delete vectors by id."""
+        keys = [vector_key(namespace, one) for one in ids]
         return self._session.write(
             self._side,
-            [vector_key(namespace, one) for one in ids],
+            keys,
             lambda: self._side.index.delete(ids=list(ids), namespace=namespace),
+            dict.fromkeys(keys),
         )
 
     def fetch(self, ids: Sequence[str], namespace: str = "") -> Any:
