@@ -101,13 +101,35 @@ def test_a_cluster_that_envoy_does_not_know_is_refused(bench: EnvoyBench) -> Non
         "wrong",
         routes=bench.server.routes,
         admin=bench.server.admin,
-        targets={"blue": "blue", "green": ""},
+        targets={"blue": "blue", "green": "gone"},
         route_config="tenant_routes",
     )
-    with pytest.raises(StoreRejected, match="refused version"):
+    before = bench.files()
+    with pytest.raises(StoreRejected, match="no cluster 'gone'"):
         wrong.set_route(route("refused", 100))
+    assert bench.files() == before
+    assert wrong.intended(TenantId("refused")) is None
+    wrong.set_route(route("refused", 0))
     wrong.clear_route(TenantId("refused"))
-    assert bench.router.probe()[0].code == "traffic.reachable"
+
+
+def test_a_route_that_envoy_refuses_is_taken_out_of_the_file_again(bench: EnvoyBench) -> None:
+    bench.router.set_route(route("before", 10))
+    good = routes_in(bench)
+    bad = json.loads(json.dumps(good))
+    bad[-1]["route"]["timeout"] = "soon"
+    document = json.loads(bench.files())
+    document["resources"][0]["virtual_hosts"][0]["routes"] = bad
+    half = bench.server.routes.with_suffix(".hand")
+    half.write_text(json.dumps(document))
+    half.replace(bench.server.routes)
+    with pytest.raises(StoreRejected, match="refused version"):
+        bench.router.set_route(route("after", 10))
+    assert routes_in(bench) == bad
+    assert bench.router.intended(TenantId("after")) is None
+    assert bench.router.actual(TenantId("before")) == route("before", 10)
+    write_routes(bench, good)
+    bench.router.set_route(route("after", 10))
 
 
 def test_an_envoy_that_does_not_load_the_file_is_unavailable(bench: EnvoyBench, tmp_path: Path) -> None:
