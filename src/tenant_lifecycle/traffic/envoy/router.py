@@ -47,7 +47,7 @@ class EnvoyRouter:
         self.targets = Targets(targets)
         self.admin = Admin(admin, name)
         self._file = RouteFile(WholeFile(routes, name), route_config, virtual_host)
-        self._intents = Intents(WholeFile(routes.with_name(f"{routes.name}.intended"), name))
+        self._intents = Intents.beside(routes, name)
         self._shape = Shape(self.targets, cookie)
         self._timeout_s = timeout_s
 

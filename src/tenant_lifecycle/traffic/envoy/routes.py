@@ -62,7 +62,7 @@ class Shape:
 
     def route(self, tenant: TenantId, routes: Iterable[Entry]) -> Route | None:
         """The tenant's route among a virtual host's; None if there is none, or one that we would not write."""
-        found = [entry for entry in _ours(routes) if _tenant_of(entry) == tenant]
+        found = [entry for entry in _ours(routes) if is_of(entry, tenant)]
         route = self._guess(tenant, found)
         if route is None or [_choice(entry) for entry in self.entries(route, None)] != [
             _choice(entry) for entry in found
@@ -125,9 +125,9 @@ class Shape:
 def with_route(routes: list[Entry], tenant: TenantId, entries: list[Entry]) -> list[Entry]:
     """A virtual host's routes with these for the tenant, ours of other tenants as they are, then the rest."""
     ours = [entry for entry in routes if _is_ours(entry)]
-    others = [entry for entry in ours if _tenant_of(entry) != tenant]
+    others = [entry for entry in ours if not is_of(entry, tenant)]
     rest = [entry for entry in routes if not _is_ours(entry)]
-    place = next((at for at, entry in enumerate(ours) if _tenant_of(entry) == tenant), len(others))
+    place = next((at for at, entry in enumerate(ours) if is_of(entry, tenant)), len(others))
     return [*others[:place], *entries, *others[place:], *rest]
 
 
@@ -147,7 +147,7 @@ def catch_all(routes: Iterable[Entry]) -> Entry | None:
 
 def is_of(entry: Entry, tenant: TenantId) -> bool:
     """Whether an entry is one of ours for that tenant."""
-    return _is_ours(entry) and _tenant_of(entry) == tenant
+    return str(entry.get("name", "")).startswith(f"{_OURS}{encode_tenant(tenant)}/")
 
 
 def _matches(tenant: TenantId) -> Mapping[str, Entry]:
