@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -60,9 +64,11 @@ def test_the_operators_routes_stay_behind_ours_and_lend_their_settings(bench: En
     assert after[-len(before) :] == before
     mine = [entry for entry in after if "/lent/" in str(entry.get("name"))]
     assert len(mine) == 3
-    for entry in mine:
-        assert entry["route"]["timeout"] == before[-1]["route"]["timeout"]  # type: ignore[index]
-        assert entry["route"]["retry_policy"] == before[-1]["route"]["retry_policy"]  # type: ignore[index]
+    writes, reads = before[-2]["route"], before[-1]["route"]
+    for entry, lender in zip(mine, (writes, writes, reads), strict=True):
+        assert entry["route"]["timeout"] == lender["timeout"]  # type: ignore[index]
+        assert entry["route"]["retry_policy"] == lender["retry_policy"]  # type: ignore[index]
+    assert writes != reads
     bench.router.clear_route(TenantId("lent"))
     assert routes_in(bench) == before
 
@@ -196,6 +202,31 @@ def test_two_processes_lose_no_route(bench: EnvoyBench) -> None:
     assert [writer.wait(60) for writer in writers] == [0, 0]
     for name in (f"{name} {n}" for name in ("one", "two") for n in range(8)):
         assert bench.router.actual(TenantId(name)) == route(name, 40)
+
+
+def test_an_application_that_restarts_fails_no_read(bench: EnvoyBench) -> None:
+    bench.router.set_route(route("restarted", 100, "green"))
+    answers: Counter[str] = Counter()
+    stop = threading.Event()
+
+    def load() -> None:
+        client = Client(bench.address)
+        while not stop.is_set():
+            answers[client.ask("restarted", path="/slow" if sum(answers.values()) % 2 else "/")] += 1
+        client.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(load)
+        try:
+            for _ in range(3):
+                time.sleep(0.2)
+                bench.applications.refuse("green")
+                time.sleep(0.1)
+                bench.applications.accept("green")
+        finally:
+            stop.set()
+        job.result()
+    assert set(answers) == {"green"}
 
 
 # -- health

@@ -15,7 +15,7 @@ from tenant_lifecycle.traffic.base import Route, Served
 from tenant_lifecycle.traffic.envoy.admin import Admin
 from tenant_lifecycle.traffic.envoy.counters import FILTER, read_served
 from tenant_lifecycle.traffic.envoy.route_file import RouteFile, number
-from tenant_lifecycle.traffic.envoy.routes import Entry, Shape, catch_all, is_of, tenants, with_route
+from tenant_lifecycle.traffic.envoy.routes import Entry, Shape, is_of, lenders, tenants, with_route
 from tenant_lifecycle.traffic.intents import Intents
 from tenant_lifecycle.traffic.targets import Targets
 from tenant_lifecycle.traffic.tenant_header import SESSION_COOKIE, encode_tenant
@@ -124,7 +124,7 @@ class EnvoyRouter:
         self._intents.put(tenant, route)
 
         def change(routes: list[Entry]) -> list[Entry]:
-            entries = self._shape.entries(route, catch_all(routes)) if route is not None else []
+            entries = self._shape.entries(route, lenders(routes)) if route is not None else []
             return with_route(routes, tenant, entries)
 
         version = self._file.rewrite(change, running)
