@@ -102,7 +102,8 @@ class HAProxyServer:
             "  timeout connect 250ms",
             f"  timeout client {self.timeout_s:.0f}s",
             f"  timeout server {self.timeout_s:.0f}s",
-            "  option http-keep-alive",
+            # No idle connections to applications: one that is just being closed would cost a client its own.
+            "  option http-server-close",
             "  retries 5",
             "  retry-on conn-failure empty-response",
             *table_lines(),
