@@ -11,6 +11,8 @@ import pytest
 
 from tenant_lifecycle.testing.applications import NamedApplications
 
+pytest.register_assert_rewrite("tenant_lifecycle.testing.router_contract")
+
 
 @pytest.fixture(scope="session")
 def applications() -> Iterator[NamedApplications]:

@@ -411,8 +411,10 @@ class RouterContract:
 
     def test_no_request_fails_while_routes_change(self, bench: RouterBench, tenant: str) -> None:
         names, stop = [tenant, f"{tenant} other"], threading.Event()
+        failures: list[str] = []
         bench.router.set_route(route(tenant, 0))
-        answers: Counter[str] = Counter()
+        # Every key from the start: it is read while others count.
+        answers = Counter({"blue": 0, "green": 0})
         lock = threading.Lock()
 
         def load(name: str, number: int) -> None:
@@ -425,7 +427,11 @@ class RouterContract:
                 try:
                     answer = client.ask(name, f"{number} {n}", method=method, path=path)
                 except (OSError, http.client.HTTPException) as error:
-                    answer = f"failed {error!r}"
+                    failures.append(repr(error))
+                    return
+                if answer not in answers:
+                    failures.append(answer)
+                    return
                 with lock:
                     answers[answer] += 1
             client.close()
@@ -433,13 +439,15 @@ class RouterContract:
         with ThreadPoolExecutor(4) as pool:
             jobs = [pool.submit(load, name, number) for name in names for number in range(2)]
             try:
-                for turn in range(50):
+                turns = 0
+                while turns < 50 or (answers.total() < 300 and not failures):
+                    turns += 1
                     bench.router.set_route(
-                        route(tenant, (0, 10, 25, 50, 100)[turn % 5], "blue" if turn % 2 else "green")
+                        route(tenant, (0, 10, 25, 50, 100)[turns % 5], "blue" if turns % 2 else "green")
                     )
             finally:
                 stop.set()
             for job in jobs:
                 job.result()
-        assert set(answers) == {"blue", "green"}
-        assert sum(answers.values()) > 200
+        assert failures == []
+        assert min(answers.values()) > 0
