@@ -1,0 +1,132 @@
+"""Documents: a row, its chunks with embeddings, the text as an object, and a vector per chunk."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from rag_service import activity
+from rag_service.embedding import cut, embed
+from rag_service.requests import Request, Refused
+from rag_service.statements import run
+from rag_service.tenants import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A document after it was put."""
+
+    id: str
+    v: int
+    chunks: int
+    sha256: str
+
+
+def object_key(tenant: str, id: str) -> str:
+    """Where a document's text lies in the bucket."""
+    return f"documents/{tenant}/{id}.txt"
+
+
+def namespace(tenant: str) -> str:
+    """The tenant's part of the vector index; ids of records and namespaces are ASCII there."""
+    return f"rag-{quote(tenant, safe='')}"
+
+
+def put(session: Session, request: Request, id: UUID, title: str, text: str) -> Stored:
+    """Create or replace a document everywhere; the same request twice is one.
+
+    Raises:
+        Refused: the tenant is not here, or the id is another tenant's.
+    """
+    conn, tenant, body = session.postgres, request.tenant, text.encode()
+    pieces, sha256, key = cut(text), hashlib.sha256(body).hexdigest(), object_key(tenant, str(id))
+    if request.done(conn):
+        return Stored(str(id), get(session, tenant, id)["v"], len(pieces), sha256)
+    row = run(
+        conn, "put document", id=id, tenant=tenant, collection=collection(session, tenant), title=title, body=text,
+        object=key, sha256=sha256,
+    ).fetchone()  # fmt: skip
+    if row is None:
+        raise Refused(404, "no such document")
+    version = int(row[0])
+    before = {ordinal for (ordinal,) in run(conn, "drop chunks", document=id)}
+    vectors = []
+    for ordinal, piece in enumerate(pieces):
+        embedding = embed(piece)
+        run(conn, "insert chunk", document=id, ordinal=ordinal, content=piece, embedding=embedding)
+        metadata = {"document": str(id), "ordinal": ordinal, "v": version}
+        vectors.append((vector_id(id, ordinal), embedding, metadata))
+    session.objects("objects").put(
+        key, body, content_type="text/plain; charset=utf-8",
+        metadata={"title": quote(title), "v": str(version), "sha256": sha256}, tags={"kind": "document", "v": str(version)},
+    )  # fmt: skip
+    index = session.vectors("vectors")
+    index.upsert(namespace(tenant), vectors)
+    left = sorted(before - set(range(len(pieces))))
+    if left:
+        index.delete(namespace(tenant), [vector_id(id, ordinal) for ordinal in left])
+    activity.record(session, request, "document.put", document=str(id))
+    request.remember(conn, "document.put")
+    return Stored(str(id), version, len(pieces), sha256)
+
+
+def delete(session: Session, request: Request, id: UUID) -> None:
+    """Take a document away everywhere. Idempotent."""
+    conn, tenant = session.postgres, request.tenant
+    if request.done(conn):
+        return
+    if run(conn, "lock document", id=id, tenant=tenant).fetchone() is not None:
+        ordinals = [ordinal for (ordinal,) in run(conn, "drop chunks", document=id)]
+        run(conn, "delete document", id=id)
+        session.objects("objects").delete(object_key(tenant, str(id)))
+        if ordinals:
+            ids = [vector_id(id, ordinal) for ordinal in ordinals]
+            session.vectors("vectors").delete(namespace(tenant), ids)
+    activity.record(session, request, "document.delete", document=str(id))
+    request.remember(conn, "document.delete")
+
+
+def get(session: Session, tenant: str, id: UUID) -> dict[str, Any]:
+    """Everything about one document; its text comes from the object, if it has one.
+
+    Raises:
+        Refused: there is none.
+    """
+    row = run(session.postgres, "get document", id=id, tenant=tenant).fetchone()
+    if row is None:
+        raise Refused(404, "no such document")
+    found, title, status, tags, version, key, body, chunks = row
+    if key is not None:
+        content = session.objects("objects").get(key)
+        # Replaced or deleted between the two reads: the row is what counts, and it will say so next time.
+        body = content.decode() if content is not None else body
+    return {
+        "id": found, "title": title, "status": status, "tags": tags, "v": version, "chunks": chunks, "text": body,
+        "sha256": hashlib.sha256(body.encode()).hexdigest(),
+    }  # fmt: skip
+
+
+def listed(session: Session, tenant: str, after: UUID, limit: int) -> list[dict[str, Any]]:
+    """A page of documents in the order of their ids."""
+    rows = run(session.postgres, "list documents", tenant=tenant, after=after, limit=limit)
+    return [{"id": id, "title": title, "status": status, "v": v} for id, title, status, v in rows]
+
+
+def vector_id(document: UUID | str, ordinal: int) -> str:
+    """Name of a chunk's vector."""
+    return f"{document}#{ordinal}"
+
+
+def collection(session: Session, tenant: str) -> str:
+    """Where new documents and conversations of a tenant go.
+
+    Raises:
+        Refused: there is no such tenant.
+    """
+    row = run(session.postgres, "first collection", tenant=tenant).fetchone()
+    if row is None:
+        raise Refused(404, "no such tenant")
+    return str(row[0])
