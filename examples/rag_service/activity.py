@@ -1,4 +1,4 @@
-"""What a tenant did, in Redis: a counter per kind, and a stream of events that workers share."""
+"""What a tenant did, in Redis: counters by client and kind, and a stream of events that workers share."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def stream(tenant: str) -> str:
     return f"events:{tenant}"
 
 
-def counter(tenant: str, kind: str) -> str:
+def counter(tenant: str, client: str, kind: str) -> str:
     """Key of one of a tenant's counters."""
-    return f"usage:{tenant}:{kind}"
+    return f"usage:{tenant}:{client}:{kind}"
 
 
 def record(session: Session, request: Request, kind: str, **fields: str) -> None:
@@ -28,7 +28,7 @@ def record(session: Session, request: Request, kind: str, **fields: str) -> None
     Not undone when the transaction around it is rolled back: a request that failed may have been counted.
     """
     redis = session.redis("redis")
-    redis.incrby(counter(request.tenant, kind), 1)
+    redis.incrby(counter(request.tenant, request.client, kind), 1)
     redis.xadd(stream(request.tenant), {"kind": kind, "request": request.ref, **fields})
 
 
@@ -50,10 +50,10 @@ def take(session: Session, request: Request, consumer: str, count: int) -> list[
     ]
 
 
-def usage(session: Session, tenant: str) -> dict[str, int]:
-    """All counters."""
+def usage(session: Session, tenant: str, client: str) -> dict[str, int]:
+    """All counters of one client."""
     redis = session.redis("redis")
-    return {kind: int(redis.get(counter(tenant, kind)) or 0) for kind in KINDS}
+    return {kind: int(redis.get(counter(tenant, client, kind)) or 0) for kind in KINDS}
 
 
 def _has_group(redis: Any, key: str) -> bool:

@@ -85,6 +85,7 @@ def _caller(
     x_tenant_id: Annotated[str, Header()],
     idempotency_key: Annotated[str | None, Header()] = None,
     x_read_token: Annotated[str | None, Header()] = None,
+    x_api_client: Annotated[str, Header(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "web",
 ) -> Caller:
     try:
         tenant = unquote_to_bytes(x_tenant_id).decode()
@@ -99,7 +100,7 @@ def _caller(
         if match is None or int(match[1]) >= 2**31:
             raise Refused(400, "idempotency-key is not CLIENT-NUMBER")
         key = int(match[1]), int(match[2])
-    return Caller(http.app.state.tenants, Request(tenant, key), x_read_token, response)
+    return Caller(http.app.state.tenants, Request(tenant, key, x_api_client), x_read_token, response)
 
 
 Called = Annotated[Caller, Depends(_caller)]
@@ -126,6 +127,11 @@ def get_document(id: UUID, caller: Called) -> dict[str, Any]:
 @routes.delete("/documents/{id}", status_code=204)
 def delete_document(id: UUID, caller: Called) -> None:
     caller.write(lambda s: documents.delete(s, caller.request, id))
+
+
+@routes.get("/collections")
+def list_collections(caller: Called) -> list[dict[str, str]]:
+    return caller.read(documents.collections)
 
 
 @routes.get("/search")
@@ -169,7 +175,7 @@ def take_events(body: Take, caller: Called) -> list[dict[str, str]]:
 
 @routes.get("/usage")
 def usage(caller: Called) -> dict[str, int]:
-    return caller.read(activity.usage)
+    return caller.read(lambda s, tenant: activity.usage(s, tenant, caller.request.client))
 
 
 @routes.get("/health")

@@ -23,7 +23,8 @@ def search(session: Session, tenant: str, text: str, limit: int = 4) -> list[dic
 
     The index may be behind; what the database does not have any more is left out.
     """
-    hits = session.vectors("vectors").query(namespace(tenant), embed(text), limit * 2)
+    space = namespace(collection(session, tenant))
+    hits = session.vectors("vectors").query(space, embed(text), limit * 2)
     places = [(str(hit["document"]), int(hit["ordinal"])) for hit in hits]
     rows = run(
         session.postgres, "chunks by place", tenant=tenant, documents=[document for document, _ in places],

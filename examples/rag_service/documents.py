@@ -30,9 +30,9 @@ def object_key(tenant: str, id: str) -> str:
     return f"documents/{tenant}/{id}.txt"
 
 
-def namespace(tenant: str) -> str:
-    """The tenant's part of the vector index; ids of records and namespaces are ASCII there."""
-    return f"rag-{quote(tenant, safe='')}"
+def namespace(collection: str) -> str:
+    """The part of the vector index that has a collection's chunks."""
+    return f"library-{collection}"
 
 
 def put(session: Session, request: Request, id: UUID, title: str, text: str) -> Stored:
@@ -51,7 +51,7 @@ def put(session: Session, request: Request, id: UUID, title: str, text: str) -> 
     ).fetchone()  # fmt: skip
     if row is None:
         raise Refused(404, "no such document")
-    version = int(row[0])
+    version, space = int(row[0]), namespace(row[1])
     before = {ordinal for (ordinal,) in run(conn, "drop chunks", document=id)}
     vectors = []
     for ordinal, piece in enumerate(pieces):
@@ -64,10 +64,10 @@ def put(session: Session, request: Request, id: UUID, title: str, text: str) -> 
         metadata={"title": quote(title), "v": str(version), "sha256": sha256}, tags={"kind": "document", "v": str(version)},
     )  # fmt: skip
     index = session.vectors("vectors")
-    index.upsert(namespace(tenant), vectors)
+    index.upsert(space, vectors)
     left = sorted(before - set(range(len(pieces))))
     if left:
-        index.delete(namespace(tenant), [vector_id(id, ordinal) for ordinal in left])
+        index.delete(space, [vector_id(id, ordinal) for ordinal in left])
     activity.record(session, request, "document.put", document=str(id))
     request.remember(conn, "document.put")
     return Stored(str(id), version, len(pieces), sha256)
@@ -78,13 +78,14 @@ def delete(session: Session, request: Request, id: UUID) -> None:
     conn, tenant = session.postgres, request.tenant
     if request.done(conn):
         return
-    if run(conn, "lock document", id=id, tenant=tenant).fetchone() is not None:
+    row = run(conn, "lock document", id=id, tenant=tenant).fetchone()
+    if row is not None:
         ordinals = [ordinal for (ordinal,) in run(conn, "drop chunks", document=id)]
         run(conn, "delete document", id=id)
         session.objects("objects").delete(object_key(tenant, str(id)))
         if ordinals:
             ids = [vector_id(id, ordinal) for ordinal in ordinals]
-            session.vectors("vectors").delete(namespace(tenant), ids)
+            session.vectors("vectors").delete(namespace(row[0]), ids)
     activity.record(session, request, "document.delete", document=str(id))
     request.remember(conn, "document.delete")
 
@@ -121,12 +122,18 @@ def vector_id(document: UUID | str, ordinal: int) -> str:
 
 
 def collection(session: Session, tenant: str) -> str:
-    """Where new documents and conversations of a tenant go.
+    """Where new documents and conversations of a tenant go, and where questions are answered from.
 
     Raises:
         Refused: there is no such tenant.
     """
-    row = run(session.postgres, "first collection", tenant=tenant).fetchone()
-    if row is None:
+    found = collections(session, tenant)
+    if not found:
         raise Refused(404, "no such tenant")
-    return str(row[0])
+    return found[0]["id"]
+
+
+def collections(session: Session, tenant: str) -> list[dict[str, str]]:
+    """All collections of a tenant; the first one is where documents go."""
+    rows = run(session.postgres, "collections", tenant=tenant)
+    return [{"id": id, "slug": slug} for id, slug in rows]

@@ -26,10 +26,11 @@ def configure() -> None:
 
 
 class RequestLog:
-    """Writes the line when the answer has begun to go out."""
+    """Writes the line when the answer is out, and tells the client which environment gave it."""
 
     def __init__(self, app: ASGIApp, environment: str) -> None:
         self._app = app
+        self._environment = environment.encode()
         self._log = structlog.get_logger().bind(environment=environment)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,6 +43,7 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-served-by", self._environment)]
             await send(message)
 
         try:

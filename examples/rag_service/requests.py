@@ -30,6 +30,8 @@ class Request:
     tenant: str
     #: ``CLIENT-NUMBER`` from the header ``idempotency-key``; None: every sending is a request of its own.
     key: tuple[int, int] | None
+    #: Which of the tenant's programs sends it, for the counters.
+    client: str = "web"
 
     @property
     def ref(self) -> str:

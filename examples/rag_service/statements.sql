@@ -11,8 +11,8 @@ SELECT FROM load_writes WHERE tenant_id = %(tenant)s AND writer = %(client)s AND
 INSERT INTO load_writes (tenant_id, writer, seq, payload)
 VALUES (%(tenant)s, %(client)s, %(number)s, %(kind)s);
 
--- name: first collection
-SELECT id FROM collections WHERE tenant_id = %(tenant)s ORDER BY slug LIMIT 1;
+-- name: collections
+SELECT id::text, slug::text FROM collections WHERE tenant_id = %(tenant)s ORDER BY slug;
 
 -- name: put document
 -- No row comes back if the id belongs to another tenant.
@@ -23,7 +23,7 @@ ON CONFLICT (id) DO UPDATE
    SET title = excluded.title, body = excluded.body, status = 'indexed',
        meta = d.meta || excluded.meta || jsonb_build_object('v', coalesce((d.meta->>'v')::int, 0) + 1)
  WHERE d.tenant_id = excluded.tenant_id
-RETURNING (meta->>'v')::int;
+RETURNING (meta->>'v')::int, collection_id::text;
 
 -- name: drop chunks
 DELETE FROM chunks WHERE document_id = %(document)s RETURNING ordinal;
@@ -33,7 +33,7 @@ INSERT INTO chunks (document_id, ordinal, content, embedding)
 VALUES (%(document)s, %(ordinal)s, %(content)s, %(embedding)s);
 
 -- name: lock document
-SELECT id FROM documents WHERE id = %(id)s AND tenant_id = %(tenant)s FOR UPDATE;
+SELECT collection_id::text FROM documents WHERE id = %(id)s AND tenant_id = %(tenant)s FOR UPDATE;
 
 -- name: delete document
 DELETE FROM documents WHERE id = %(id)s;
