@@ -1,0 +1,63 @@
+"""Clients of the stores beside PostgreSQL, as the drivers make them, for filling and for looking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import boto3  # type: ignore[import-untyped]
+import redis
+from botocore.config import Config  # type: ignore[import-untyped]
+
+from tenant_lifecycle.sandbox.items import ItemReader, object_items, redis_items
+from tenant_lifecycle.sandbox.parts import Part
+
+
+def redis_client(settings: Mapping[str, Any]) -> redis.Redis:
+    """For the settings of a store of kind ``redis``."""
+    return redis.Redis.from_url(settings["url"], protocol=2)
+
+
+def object_client(settings: Mapping[str, Any]) -> Any:
+    """For the settings of a store of kind ``s3``."""
+    return boto3.client(
+        "s3", endpoint_url=settings["endpoint"], region_name=settings["region"],
+        aws_access_key_id=settings["access_key"], aws_secret_access_key=settings["secret_key"],
+        config=Config(max_pool_connections=16, s3={"addressing_style": "path"}),
+    )  # fmt: skip
+
+
+@contextmanager
+def open_items(stores: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, ItemReader]]:
+    """Readers of what the stores with these settings hold."""
+    readers: dict[str, ItemReader] = {}
+    conn = redis_client(stores[Part.REDIS]) if Part.REDIS in stores else None
+    if conn is not None:
+        readers |= redis_items(conn)
+        readers["vectors"] = _standin_vectors(conn)
+    if Part.OBJECTS in stores:
+        readers |= object_items(object_client(stores[Part.OBJECTS]), stores[Part.OBJECTS]["bucket"])
+    try:
+        yield readers
+    finally:
+        if conn is not None:
+            conn.close()
+
+
+def _standin_vectors(conn: Any) -> ItemReader:
+    """STAND-IN"""
+    import json
+
+    from tenant_lifecycle.sandbox.items import canonical, vector_digest
+
+    def read(keys: Any) -> Any:
+        out = {}
+        for k in keys:
+            t = conn.hget("vectors/" + k[0], k[1])
+            if t:
+                v, m = json.loads(t)
+                out[k] = [{"vector": vector_digest(v), "metadata": canonical(m)}]
+        return out
+
+    return read
