@@ -24,8 +24,11 @@ def search(session: Session, tenant: str, text: str, limit: int = 4) -> list[dic
     The index may be behind; what the database does not have any more is left out.
     """
     space = namespace(collection(session, tenant))
-    hits = session.vectors("vectors").query(space, embed(text), limit * 2)
-    places = [(str(hit["document"]), int(hit["ordinal"])) for hit in hits]
+    found = session.vectors("vectors").query(
+        vector=embed(text), top_k=limit * 2, namespace=space, include_metadata=True
+    )
+    # Numbers come back as floats.
+    places = [(str(hit.metadata["document"]), int(hit.metadata["ordinal"])) for hit in found.matches]
     rows = run(
         session.postgres, "chunks by place", tenant=tenant, documents=[document for document, _ in places],
         ordinals=[ordinal for _, ordinal in places],

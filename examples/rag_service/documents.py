@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from uuid import UUID
+
+from botocore.exceptions import ClientError
 
 from rag_service import activity
 from rag_service.embedding import cut, embed
@@ -58,16 +60,16 @@ def put(session: Session, request: Request, id: UUID, title: str, text: str) -> 
         embedding = embed(piece)
         run(conn, "insert chunk", document=id, ordinal=ordinal, content=piece, embedding=embedding)
         metadata = {"document": str(id), "ordinal": ordinal, "v": version}
-        vectors.append((vector_id(id, ordinal), embedding, metadata))
+        vectors.append({"id": vector_id(id, ordinal), "values": embedding, "metadata": metadata})
     session.objects("objects").put(
-        key, body, content_type="text/plain; charset=utf-8",
-        metadata={"title": quote(title), "v": str(version), "sha256": sha256}, tags={"kind": "document", "v": str(version)},
+        key, body, ContentType="text/plain; charset=utf-8", Tagging=urlencode({"kind": "document", "v": version}),
+        Metadata={"title": quote(title), "v": str(version), "sha256": sha256},
     )  # fmt: skip
     index = session.vectors("vectors")
-    index.upsert(space, vectors)
+    index.upsert(vectors, namespace=space)
     left = sorted(before - set(range(len(pieces))))
     if left:
-        index.delete(space, [vector_id(id, ordinal) for ordinal in left])
+        index.delete([vector_id(id, ordinal) for ordinal in left], namespace=space)
     activity.record(session, request, "document.put", document=str(id))
     request.remember(conn, "document.put")
     return Stored(str(id), version, len(pieces), sha256)
@@ -85,7 +87,7 @@ def delete(session: Session, request: Request, id: UUID) -> None:
         session.objects("objects").delete(object_key(tenant, str(id)))
         if ordinals:
             ids = [vector_id(id, ordinal) for ordinal in ordinals]
-            session.vectors("vectors").delete(namespace(row[0]), ids)
+            session.vectors("vectors").delete(ids, namespace=namespace(row[0]))
     activity.record(session, request, "document.delete", document=str(id))
     request.remember(conn, "document.delete")
 
@@ -101,9 +103,7 @@ def get(session: Session, tenant: str, id: UUID) -> dict[str, Any]:
         raise Refused(404, "no such document")
     found, title, status, tags, version, key, body, chunks = row
     if key is not None:
-        content = session.objects("objects").get(key)
-        # Replaced or deleted between the two reads: the row is what counts, and it will say so next time.
-        body = content.decode() if content is not None else body
+        body = _content(session, key)
     return {
         "id": found, "title": title, "status": status, "tags": tags, "v": version, "chunks": chunks, "text": body,
         "sha256": hashlib.sha256(body.encode()).hexdigest(),
@@ -114,6 +114,22 @@ def listed(session: Session, tenant: str, after: UUID, limit: int) -> list[dict[
     """A page of documents in the order of their ids."""
     rows = run(session.postgres, "list documents", tenant=tenant, after=after, limit=limit)
     return [{"id": id, "title": title, "status": status, "v": v} for id, title, status, v in rows]
+
+
+def _content(session: Session, key: str) -> str:
+    """The text of an object.
+
+    Raises:
+        Refused: it was deleted since the row was read.
+    """
+    try:
+        found = session.objects("objects").get(key)
+    except ClientError as exc:
+        if exc.response["Error"]["Code"] != "NoSuchKey":
+            raise
+        raise Refused(404, "no such document") from exc
+    with found["Body"] as body:
+        return str(body.read().decode())
 
 
 def vector_id(document: UUID | str, ordinal: int) -> str:

@@ -31,23 +31,11 @@ class _Objects:
             aws_secret_access_key="x",
         )  # fmt: skip
 
-    def put(self, key, body, *, content_type, metadata, tags):
-        from urllib.parse import urlencode
-
-        self._s3.put_object(
-            Bucket=self._bucket,
-            Key=key,
-            Body=body,
-            ContentType=content_type,
-            Metadata=metadata,
-            Tagging=urlencode(tags),
-        )
+    def put(self, key, body, **options):
+        return self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, **options)
 
     def get(self, key):
-        try:
-            return self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-        except self._s3.exceptions.NoSuchKey:
-            return None
+        return self._s3.get_object(Bucket=self._bucket, Key=key)
 
     def delete(self, key):
         self._s3.delete_object(Bucket=self._bucket, Key=key)
@@ -57,23 +45,25 @@ class _Vectors:
     def __init__(self, conn: redis.Redis) -> None:
         self._conn = conn
 
-    def upsert(self, namespace, vectors):
+    def upsert(self, vectors, namespace):
         self._conn.hset(
             f"vectors/{namespace}",
-            mapping={id: json.dumps([values, metadata]) for id, values, metadata in vectors},
+            mapping={v["id"]: json.dumps([v["values"], v["metadata"]]) for v in vectors},
         )
 
-    def delete(self, namespace, ids):
+    def delete(self, ids, namespace):
         self._conn.hdel(f"vectors/{namespace}", *ids)
 
-    def query(self, namespace, vector, top_k):
+    def query(self, *, namespace, vector, top_k, include_metadata):
+        from types import SimpleNamespace as N
+
         found = []
         for text in self._conn.hvals(f"vectors/{namespace}"):
             values, metadata = json.loads(text)
             norm = sum(v * v for v in values) ** 0.5
             found.append((sum(a * b for a, b in zip(values, vector, strict=True)) / norm, metadata))
         found.sort(key=lambda one: -one[0])
-        return [metadata for _, metadata in found[:top_k]]
+        return N(matches=[N(metadata=metadata) for _, metadata in found[:top_k]])
 
 
 class _Session:
