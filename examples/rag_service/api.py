@@ -69,9 +69,9 @@ class Caller:
 
     def write(self, block: Callable[[Session], T]) -> T:
         """Run a block where the tenant's writer is."""
-        written = self.tenants.write(self.request.tenant, block, DEADLINE_S)
-        self.response.headers["x-read-token"] = written.token
-        return written.value
+        value, token = self.tenants.write(self.request.tenant, block, DEADLINE_S)
+        self.response.headers["x-read-token"] = token
+        return value
 
     def read(self, block: Callable[[Session, str], T]) -> T:
         """Run a block here, or at the writer if this side is behind what the caller has seen."""

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from rag_service import activity
 from rag_service.embedding import cut, embed
-from rag_service.requests import Request, Refused
+from rag_service.requests import Refused, Request
 from rag_service.statements import run
 from rag_service.tenants import Session
 

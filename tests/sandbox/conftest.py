@@ -40,9 +40,7 @@ def client(box: Sandbox) -> Iterator[Callable[..., httpx.Client]]:
 
     def make(tenant: str, place: str = "blue") -> httpx.Client:
         headers = {"x-tenant-id": quote(tenant, safe="")}
-        made.append(
-            httpx.Client(base_url=box.urls[place], headers=headers, timeout=30, trust_env=False)
-        )
+        made.append(httpx.Client(base_url=box.urls[place], headers=headers, timeout=30, trust_env=False))
         return made[-1]
 
     yield make

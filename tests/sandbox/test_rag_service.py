@@ -12,10 +12,10 @@ from fastapi.testclient import TestClient
 from tenant_lifecycle.sandbox.rag_app import examples
 
 sys.path.insert(0, str(examples()))
-from rag_service import embedding  # noqa: E402
-from rag_service.api import create_app  # noqa: E402
+from rag_service import embedding
+from rag_service.api import create_app
 
-from tenant_lifecycle.sandbox.http_load import expected  # noqa: E402
+from tenant_lifecycle.sandbox.http_load import expected
 
 HOSTILE = ["acme", "o'neill & sons", "zürich-rück", "1", "12"]
 TEXT = "Quokkas are small. They live on an island. " * 15
@@ -126,7 +126,12 @@ def test_the_log_has_every_request_and_nothing_that_a_person_wrote(box, client) 
     assert secret not in log
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     last = [line for line in lines if line["route"] == "/documents/{id}"][-1]
-    assert (last["method"], last["status"], last["tenant"], last["environment"]) == ("PUT", 200, "acme", "blue")
+    assert (last["method"], last["status"], last["tenant"], last["environment"]) == (
+        "PUT",
+        200,
+        "acme",
+        "blue",
+    )
 
 
 def test_the_fault_switch_makes_it_slow_and_broken_and_whole_again(client) -> None:

@@ -169,12 +169,17 @@ class Sandbox:
         found = {**self._servers.applications(state), **self._servers.router(state)}
         return {name.partition("/")[0]: f"http://127.0.0.1:{server.port}" for name, server in found.items()}
 
+    @property
+    def connections(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Settings of the stores beside PostgreSQL, by environment and store name."""
+        return self._connections(self._state())
+
     @contextmanager
     def items(self, name: str) -> Iterator[dict[str, ItemReader]]:
         """Readers of one environment's items, for holding a ledger against them."""
         from tenant_lifecycle.sandbox.open_items import open_items
 
-        with open_items(self._connections(self._state())[name]) as readers:
+        with open_items(self.connections[name]) as readers:
             yield readers
 
     def _start(self, state: State, servers: Mapping[str, Server]) -> None:
@@ -196,7 +201,7 @@ class Sandbox:
 
         running_stores = self._servers.stores(state)
         forgetful: dict[str, int | None] = {
-            n: running_stores[n].pid for n in ("vectors", "objects") if n in running_stores
+            n: running_stores[n].pid for n in ("objects",) if n in running_stores
         }
         with ThreadPoolExecutor(len(state.majors)) as pool:
             list(pool.map(fill, state.majors))

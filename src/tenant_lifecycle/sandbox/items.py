@@ -35,6 +35,8 @@ ITEMS: Mapping[str, tuple[str, ...]] = {
 REPEATED = frozenset({"redis:events"})
 NO_ITEMS: Mapping[str, ItemReader] = {}
 _THREADS = 8
+#: Vectors asked for at once; their ids travel in the address.
+_FETCHED = 50
 
 
 def digest(content: bytes) -> str:
@@ -100,6 +102,36 @@ def object_items(s3: Any, bucket: str) -> dict[str, ItemReader]:
             return {key: found for key, found in zip(keys, pool.map(one, keys), strict=True) if found}
 
     return {"objects": read}
+
+
+def vector_items(index: Any) -> dict[str, ItemReader]:
+    """Readers over an ``Index`` of the Pinecone SDK."""
+
+    def read(keys: Sequence[Key]) -> dict[Key, list[Values]]:
+        by_namespace: dict[str, list[str]] = defaultdict(list)
+        for namespace, id in keys:
+            by_namespace[namespace].append(id)
+        found: dict[Key, list[Values]] = {}
+        for namespace, ids in by_namespace.items():
+            for start in range(0, len(ids), _FETCHED):
+                some = index.fetch(ids=ids[start : start + _FETCHED], namespace=namespace).vectors
+                for id, vector in some.items():
+                    values = {
+                        "vector": vector_digest(vector.values),
+                        "metadata": canonical(_whole(vector.metadata)),
+                    }
+                    found[namespace, id] = [values]
+        return found
+
+    return {"vectors": read}
+
+
+def _whole(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Numbers come back as floats; whole ones are written as such."""
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in (metadata or {}).items()
+    }
 
 
 def _entries(redis: Any, keys: Sequence[Key]) -> dict[Key, list[Values]]:

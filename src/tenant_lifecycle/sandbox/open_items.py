@@ -9,9 +9,13 @@ from typing import Any
 import boto3  # type: ignore[import-untyped]
 import redis
 from botocore.config import Config  # type: ignore[import-untyped]
+from pinecone import Pinecone
 
-from tenant_lifecycle.sandbox.items import ItemReader, object_items, redis_items
+from tenant_lifecycle.sandbox.items import ItemReader, object_items, redis_items, vector_items
 from tenant_lifecycle.sandbox.parts import Part
+
+#: Of the sample application's embeddings.
+DIMENSIONS = 32
 
 
 def redis_client(settings: Mapping[str, Any]) -> redis.Redis:
@@ -28,6 +32,18 @@ def object_client(settings: Mapping[str, Any]) -> Any:
     )  # fmt: skip
 
 
+def vector_index(settings: Mapping[str, Any]) -> Any:
+    """For the settings of a store of kind ``pinecone``; the index is made if it is not there."""
+    pinecone = Pinecone(api_key=settings["api_key"], host=settings["host"])
+    if settings["index"] not in {index.name for index in pinecone.indexes.list()}:
+        values = {"type": "dense_vector", "dimension": DIMENSIONS, "metric": "cosine"}
+        pinecone.indexes.create(
+            name=settings["index"], schema={"fields": {"values": values}},
+            deployment={"deployment_type": "managed", "cloud": "aws", "region": "us-east-1"},
+        )  # fmt: skip
+    return pinecone.index(settings["index"])
+
+
 @contextmanager
 def open_items(stores: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, ItemReader]]:
     """Readers of what the stores with these settings hold."""
@@ -35,7 +51,8 @@ def open_items(stores: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, It
     conn = redis_client(stores[Part.REDIS]) if Part.REDIS in stores else None
     if conn is not None:
         readers |= redis_items(conn)
-        readers["vectors"] = _standin_vectors(conn)
+    if Part.VECTORS in stores:
+        readers |= vector_items(vector_index(stores[Part.VECTORS]))
     if Part.OBJECTS in stores:
         readers |= object_items(object_client(stores[Part.OBJECTS]), stores[Part.OBJECTS]["bucket"])
     try:
@@ -43,21 +60,3 @@ def open_items(stores: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, It
     finally:
         if conn is not None:
             conn.close()
-
-
-def _standin_vectors(conn: Any) -> ItemReader:
-    """STAND-IN"""
-    import json
-
-    from tenant_lifecycle.sandbox.items import canonical, vector_digest
-
-    def read(keys: Any) -> Any:
-        out = {}
-        for k in keys:
-            t = conn.hget("vectors/" + k[0], k[1])
-            if t:
-                v, m = json.loads(t)
-                out[k] = [{"vector": vector_digest(v), "metadata": canonical(m)}]
-        return out
-
-    return read

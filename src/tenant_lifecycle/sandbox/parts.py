@@ -29,7 +29,7 @@ POSTGRES_ONLY = frozenset({Part.POSTGRES})
 EVERYTHING = frozenset(Part)
 #: Stores that stand beside PostgreSQL.
 KEYED = frozenset({Part.REDIS, Part.VECTORS, Part.OBJECTS})
-_NEEDS = {Part.APP: {Part.POSTGRES, Part.REDIS, Part.OBJECTS}, Part.ROUTER: {Part.APP}}
+_NEEDS = {Part.APP: {Part.POSTGRES, *KEYED}, Part.ROUTER: {Part.APP}}
 
 
 def chosen(parts: Iterable[Part]) -> frozenset[Part]:

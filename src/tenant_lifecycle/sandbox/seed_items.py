@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 import psycopg
 
-from tenant_lifecycle.sandbox.open_items import object_client, redis_client
+from tenant_lifecycle.sandbox.open_items import object_client, redis_client, vector_index
 from tenant_lifecycle.sandbox.parts import Part
 from tenant_lifecycle.sandbox.sample import RESIDENTS, TENANTS
 
@@ -19,6 +19,7 @@ from tenant_lifecycle.sandbox.sample import RESIDENTS, TENANTS
 OBJECTS, SESSIONS, ANSWERS, EVENTS = 300, 1_000, 800, 3_000
 _DAY_S = 24 * 3600
 _THREADS = 8
+_BATCH = 200
 
 Connection = psycopg.Connection[Any]
 
@@ -57,6 +58,28 @@ def fill_objects(conn: Connection, settings: Mapping[str, Any], _scale: float) -
         list(pool.map(put, rows))
 
 
+def fill_vectors(conn: Connection, settings: Mapping[str, Any], _scale: float) -> None:
+    """A vector for every chunk, in the namespace of its document's collection."""
+    index = vector_index(settings)
+    rows = conn.execute(
+        "SELECT d.collection_id::text, d.id::text, c.ordinal, coalesce((d.meta->>'v')::int, 0), c.embedding::text"
+        " FROM chunks c JOIN documents d ON d.id = c.document_id ORDER BY 1, 2, 3"
+    )
+    by_namespace: dict[str, list[dict[str, Any]]] = {}
+    for collection, document, ordinal, version, embedding in rows:
+        metadata = {"document": document, "ordinal": ordinal, "v": version}
+        values = [float(number) for number in embedding[1:-1].split(",")]
+        vector = {"id": f"{document}#{ordinal}", "values": values, "metadata": metadata}
+        by_namespace.setdefault(f"library-{collection}", []).append(vector)
+
+    def upsert(one: tuple[str, list[dict[str, Any]]]) -> None:
+        for start in range(0, len(one[1]), _BATCH):
+            index.upsert(vectors=one[1][start : start + _BATCH], namespace=one[0], show_progress=False)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(upsert, by_namespace.items()))
+
+
 def fill_redis(conn: Connection, settings: Mapping[str, Any], scale: float) -> None:
     """Sessions, kept answers, a stream with its consumer group, and counters of every tenant."""
     with redis_client(settings) as redis, redis.pipeline(transaction=False) as pipe:
@@ -92,4 +115,5 @@ def _shares(conn: Connection, total: float) -> Iterator[tuple[str, int]]:
 FILLERS: Mapping[Part, Callable[[Connection, Mapping[str, Any], float], None]] = {
     Part.REDIS: fill_redis,
     Part.OBJECTS: fill_objects,
+    Part.VECTORS: fill_vectors,
 }

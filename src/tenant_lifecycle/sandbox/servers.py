@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,9 @@ from tenant_lifecycle.sandbox.parts import Part
 from tenant_lifecycle.sandbox.postgres import PostgresServer
 from tenant_lifecycle.sandbox.process import Process, http_answers
 from tenant_lifecycle.sandbox.state import State
+
+#: Where the router's own port is remembered.
+ROUTER_ADMIN = "router/admin"
 
 
 class Server(Protocol):
@@ -103,7 +107,35 @@ class Servers:
             return _redis(name, folder)
         if part == Part.OBJECTS:
             return _objects(name, folder)
-        raise NotImplementedError(name)
+        if part == Part.VECTORS:
+            return _vectors(name, folder)
+        return _router(folder, state)
+
+
+def _vectors(name: str, folder: Path) -> Server:
+    from tenant_lifecycle.sandbox.pinecone import PineconeServer
+
+    def command(port: int) -> list[str]:
+        return PineconeServer(index=None, file=folder / "accepted", port=port).command()
+
+    return Process(name, folder, command, http_answers("/_emulator/requests"))
+
+
+def _router(folder: Path, state: State) -> Server:
+    from tenant_lifecycle.sandbox.envoy import EnvoyServer
+
+    class Envoy(EnvoyServer):
+        """With an end that leaves nothing."""
+
+        def remove(self) -> None:
+            self.kill()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    upstreams = {env: ("127.0.0.1", state.ports[f"{env}/{Part.APP}"]) for env in state.majors}
+    server = Envoy(folder, upstreams, next(iter(upstreams)))
+    # Remembered from the first time on: routers are told over it.
+    server.admin_port = state.ports.setdefault(ROUTER_ADMIN, server.admin_port)
+    return server
 
 
 # STAND-INS until the servers' own modules are there.
@@ -141,6 +173,10 @@ def connections(state: State, servers: Mapping[str, Server]) -> dict[str, dict[s
         if Part.REDIS in state.parts:
             port = servers[f"{environment}/{Part.REDIS}"].port
             stores[Part.REDIS] = {"kind": "redis", "url": f"redis://127.0.0.1:{port}/0"}
+        if Part.VECTORS in state.parts:
+            host = f"http://127.0.0.1:{servers[Part.VECTORS].port}"
+            index = f"rag-{environment}"
+            stores[Part.VECTORS] = {"kind": "pinecone", "api_key": "sandbox", "host": host, "index": index}
         if Part.OBJECTS in state.parts:
             endpoint = f"http://127.0.0.1:{servers[Part.OBJECTS].port}"
             stores[Part.OBJECTS] = {
