@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,10 @@ import pytest
 
 from tenant_lifecycle.sandbox.environment import Sandbox, running
 from tenant_lifecycle.sandbox.parts import EVERYTHING
+from tenant_lifecycle.sandbox.rag_app import examples
+
+# The application is found by its path, as the sandbox finds it.
+sys.path.insert(0, str(examples()))
 
 FAST = {"fsync": "off", "shared_buffers": "16MB"}
 SCALE = 0.005

@@ -111,9 +111,10 @@ def _judge(expected: _Expected, place: Place, found: list[Values]) -> Iterator[V
     elif len(found) > item.most:
         yield Violation(Wrong.DUPLICATED, kind, key, f"{len(found)} items")
     else:
-        differing = [_differing(state, one) for one in found for state in states]
-        if all(differing):
-            yield Violation(Wrong.STALE, kind, key, f"differs in {', '.join(differing[-1])}")
+        for one in found:
+            differing = [_differing(state, one) for state in states]
+            if all(differing):
+                yield Violation(Wrong.STALE, kind, key, f"differs in {', '.join(differing[-1])}")
 
 
 def _differing(state: Values, found: Values) -> list[str]:

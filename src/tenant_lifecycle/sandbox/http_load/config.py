@@ -26,6 +26,7 @@ class HttpLoadConfig:
     reads: float = 0.5
     #: Kinds of writes; empty: all of them.
     kinds: Sequence[str] = ()
+    #: Same seed, same numbers of sessions, same answers: same requests. Another load has other ids in any case.
     seed: int = 1
     #: Number of the first session, a multiple of 1000; None: one that no other load took.
     first_writer: int | None = None

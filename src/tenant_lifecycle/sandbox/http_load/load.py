@@ -115,7 +115,7 @@ class _Session(threading.Thread):
         self._load = load
         self._number = number
         self._seq = 0
-        self._random = Random(f"{config.seed} {number - load.first_writer}")
+        self._random = Random(f"{config.seed} {number}")
         client = f"load-{load.first_writer // 1000}"
         url = config.urls[number % len(config.urls)]
         self._caller = Caller(url, tenant, f"s{number}", client, config.timeout_s)

@@ -97,8 +97,8 @@ def ask(visitor: Visitor, ref: str) -> Write:
 
 
 def put_session(visitor: Visitor, ref: str) -> Write:
-    """One of a few sessions gets a new value."""
-    id = f"{visitor.number}.{visitor.random.randrange(4)}"
+    """One of a dozen sessions gets a new value."""
+    id = f"{visitor.number}.{visitor.random.randrange(12)}"
     value = {"cursor": ref, "filters": [visitor.name(), "größer"]}
     key = {"key": f"session:{visitor.tenant}:{id}"}
     text = json.dumps(value, sort_keys=True)
