@@ -1,0 +1,92 @@
+"""Making a handful of keys on the target equal to the source's: what follows a tenant's writes, and mends.
+
+Both sides are looked at in one step, and only what differs is carried over, so that a key that the application
+has mirrored already costs nothing more. Families that are skipped are never carried: their keys are deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tenant_lifecycle.errors import StoreRejected
+from tenant_lifecycle.model.keymap import Treatment
+from tenant_lifecycle.stores.base import Feed, Keys
+from tenant_lifecycle.stores.redis import ours, values
+from tenant_lifecycle.stores.redis.carry import carry
+from tenant_lifecycle.stores.redis.comparison import Both, judge, seen
+from tenant_lifecycle.stores.redis.connection import Session
+from tenant_lifecycle.stores.redis.ours import Command
+from tenant_lifecycle.stores.redis.scripts import BIG_BYTES, CALL_BYTES, CALL_KEYS, DIGESTS
+from tenant_lifecycle.stores.redis.server import Server
+
+
+def repair(source: Server, target: Server, feed: Feed, keys: Keys) -> int:
+    """Make the target's keys equal to the source's, absent included; return how many changed.
+
+    Raises:
+        Fenced: a newer driver was here; nothing was changed.
+        StoreRejected: the target refused a value of a family that has to be moved.
+    """
+    by = {treatment: _named(source, keys, treatment) for treatment in Treatment}
+    with source.session() as reader, target.session() as writer:
+        changed = _delete(writer, feed, by[Treatment.SKIP])
+        changed += _mend(reader, writer, feed, by[Treatment.MOVE])
+        warm = by[Treatment.WARM]
+        try:
+            changed += _mend(reader, writer, feed, warm)
+        except StoreRejected:
+            changed += _delete(writer, feed, warm)
+        return changed
+
+
+def _named(source: Server, keys: Keys, treatment: Treatment) -> list[tuple[str, bytes]]:
+    return [
+        (name, key)
+        for name in sorted(keys)
+        if source.whose.treatment(name) is treatment
+        for key in sorted(keys[name])
+    ]
+
+
+def _mend(reader: Session, writer: Session, feed: Feed, named: Sequence[tuple[str, bytes]]) -> int:
+    changed = 0
+    waiting = list(named)
+    while waiting:
+        page = _look(reader, writer, feed, waiting)
+        waiting = waiting[len(page) :]
+        unsure = [
+            (one.key, one.here.kind, max(one.here.bytes, one.there.bytes))
+            for one in page
+            if one.values_to_be_read
+        ]
+        unequal = values.unequal((reader, writer), unsure)
+        different = [one.key for one in page if judge(one, one.key not in unequal) is not None]
+        if different:
+            carry(reader, writer, feed, different, _go_on)
+        changed += len(different)
+    return changed
+
+
+def _look(reader: Session, writer: Session, feed: Feed, named: Sequence[tuple[str, bytes]]) -> list[Both]:
+    """Both sides at the same time; the target refuses an older driver."""
+    some = named[:CALL_KEYS]
+    keys = [key for _, key in some]
+    reading = reader.begin(DIGESTS, keys, [BIG_BYTES, CALL_BYTES, ""])
+    looking = writer.begin(DIGESTS, [ours.token_key(feed.tenant), *keys], [BIG_BYTES, CALL_BYTES, feed.token])
+    now_here, here = seen(reading.result())
+    now_there, there = seen(looking.result())
+    now = max(now_here, now_there)
+    return [Both(name, key, a, b, now) for (name, key), a, b in zip(some, here, there, strict=False)]
+
+
+def _delete(writer: Session, feed: Feed, named: Sequence[tuple[str, bytes]]) -> int:
+    keys = [key for _, key in named]
+    deleted = 0
+    for start in range(0, len(keys), CALL_KEYS):
+        some = keys[start : start + CALL_KEYS]
+        deleted += sum(ours.write(writer, feed, [Command(("UNLINK", key), (key,)) for key in some]))
+    return deleted
+
+
+def _go_on() -> None:
+    """A repair is short."""
