@@ -171,7 +171,7 @@ def test_a_client_killed_in_the_middle_leaves_its_keys_open(database: Database) 
 def test_a_block_from_before_holds_the_opening_up(database: Database, level: IsolationLevel) -> None:
     with session(database, level) as conn:
         assert enter(conn)[1] is False
-        with pytest.raises(StoreBusy, match="shop|keep the fence's row"):
+        with pytest.raises(StoreBusy, match=r"shop|keep the fence's row"):
             journal.open_journal(database, FEED, budget_s=0.2)
         assert not journal.journal_open(database, FEED)
         with ThreadPoolExecutor(1) as pool:

@@ -49,7 +49,8 @@ class RedisSide:
         """``timeout_s``: how long one request of a mirror may take."""
         self.name = name
         self.client = client
-        self._encode = client.get_encoder().encode  # type: ignore[no-untyped-call]
+        encoder: Any = client.get_encoder()
+        self._encode = encoder.encode
         self._own = redis.Redis(connection_pool=_like(client, timeout_s))
 
     def key(self, key: Any) -> bytes:

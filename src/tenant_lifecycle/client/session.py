@@ -180,8 +180,10 @@ class Session:
     def _connected(self) -> bool:
         conn = self.postgres
         try:
-            if select.select([conn.fileno()], [], [], 0)[0]:
-                conn.pgconn.consume_input()
+            # The server's good-bye is read first, that nothing follows it only by the next reading.
+            for _ in range(3):
+                if select.select([conn.fileno()], [], [], 0)[0]:
+                    conn.pgconn.consume_input()
             return conn.pgconn.status == psycopg.pq.ConnStatus.OK
         except (psycopg.Error, OSError, ValueError):
             return False
