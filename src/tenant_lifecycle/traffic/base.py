@@ -53,6 +53,8 @@ class Router(Protocol):
     #: Its name in ``lifecycle.yaml``, and its kind: ``envoy``, ``haproxy``, ``route53``.
     name: str
     kind: str
+    #: Whether it counts what it serves, per tenant and environment.
+    counts: bool
 
     def probe(self) -> list[Finding]:
         """Look whether it can be read and told; never raises for what it finds."""

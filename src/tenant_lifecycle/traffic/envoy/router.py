@@ -28,6 +28,7 @@ class EnvoyRouter:
     """One Envoy whose route configuration comes from a watched file."""
 
     kind = "envoy"
+    counts = True
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ def table_lines(table: str = TABLE, entries: int = 100_000) -> list[str]:
     """The backend section that only holds the counters: requests, and answers of the 5xx kind."""
     return [
         f"backend {table}",
-        f"  stick-table type string len 100 size {entries} expire 30d store http_req_cnt,gpc(1)",
+        f"  stick-table type string len 100 size {entries} expire 20d store http_req_cnt,gpc(1)",
     ]
 
 

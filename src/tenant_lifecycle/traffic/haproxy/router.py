@@ -30,6 +30,7 @@ class HAProxyRouter:
     """One HAProxy whose frontend has the lines of `frontend_lines`."""
 
     kind = "haproxy"
+    counts = True
 
     def __init__(
         self, name: str, *, map_file: Path, socket: str, targets: Mapping[str, str], table: str = TABLE
