@@ -33,7 +33,14 @@ def main() -> int:
     tenants = open_tenants(given.config, given.environment)
     app = create_app(tenants, given.environment, allow_faults=given.allow_faults)
     uvicorn.run(
-        app, host=given.host, port=given.port, log_config=None, access_log=False, timeout_graceful_shutdown=10
+        app,
+        host=given.host,
+        port=given.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
+        # Longer than clients and routers keep an idle connection, or they use one that is just being closed.
+        timeout_keep_alive=30,
     )
     return 0
 

