@@ -24,6 +24,8 @@ from tenant_lifecycle.stores.base import Check, Digests, Feed, Follower, Keys
 MARKER_TIMEOUT_S = 60.0
 #: Above this many dirty items a look at each costs more than a new comparison.
 DIRTY_LIMIT = 200_000
+#: Items that are filled in again at once after a store lost them.
+REFILL_AT_ONCE = 1000
 
 
 def count(keys: Keys) -> int:
@@ -58,8 +60,11 @@ class Proof:
     #: True after a full comparison whose suspects were all explained, until something breaks it.
     complete: bool = False
     verified_at: float = 0.0
+    #: The feed's epoch at the beginning of that comparison; under another one it proves nothing.
+    epoch: str | None = None
     dirty: dict[str, frozenset[bytes]] = field(default_factory=dict)
     repaired: set[tuple[str, bytes]] = field(default_factory=set)
+    _refilling: bool = False
 
     @property
     def tenant(self) -> TenantId:
@@ -79,7 +84,11 @@ class Proof:
             VerificationFailed: more differences than may be repaired, or one that came back after repair.
         """
         began = time.monotonic()
+        epoch = self.follower.epoch()
+        # A store that lost what it had is filled again; that is no foreign writer, and no number of repairs.
+        self._refilling = self.epoch is not None and epoch != self.epoch
         self.complete = False
+        self.epoch = epoch
         self.follower.check()
         self.follower.take_touched()
         self.dirty = {}
@@ -91,6 +100,7 @@ class Proof:
             if progress is not None:
                 progress(name, verdicts[-1].items)
         self.absorb()
+        self._refilling = False
         self.complete = True
         self.verified_at = time.time()
         return VerificationReport(
@@ -100,6 +110,17 @@ class Proof:
             repaired=len(self.repaired),
             seconds=time.monotonic() - began,
         )
+
+    def outdated(self) -> bool:
+        """Whether the feed may have missed something since the comparison; then the proof is no longer complete."""
+        if self.follower.epoch() != self.epoch:
+            self.complete = False
+        return not self.complete
+
+    def take_over(self, other: Proof, epoch: str) -> None:
+        """Both directions were equal at the moment of a flip: what ``other`` proved holds here, and no longer there."""
+        self.complete, self.verified_at, self.epoch = other.complete, other.verified_at, epoch
+        other.complete = False
 
     def _verify_set(self, name: str) -> SetVerdict:
         compared = self.source.compare(self.pair.target, self.tenant, name, self.check)
@@ -160,6 +181,9 @@ class Proof:
         """Make the target's items equal to the source's; each at most once, and not too many."""
         items = {(difference.set, difference.key) for difference in differences}
         again = items & self.repaired
+        if self._refilling:
+            self._refill(differences)
+            return
         if again or len(items) + len(self.repaired) > self.max_repairs:
             raise VerificationFailed(
                 f"{len(items)} item(s) differ between {self.pair.source.name} and {self.pair.target.name}"
@@ -171,6 +195,13 @@ class Proof:
         self.source.repair(self.pair.target, self.feed, keys)
         self.repaired |= items
         self.dirty = union(self.dirty, keys)
+
+    def _refill(self, differences: list[Difference]) -> None:
+        for start in range(0, len(differences), REFILL_AT_ONCE):
+            self.check()
+            keys = by_set(differences[start : start + REFILL_AT_ONCE])
+            self.source.repair(self.pair.target, self.feed, keys)
+            self.dirty = union(self.dirty, keys)
 
     @staticmethod
     def _first(differences: list[Difference]) -> str:

@@ -8,10 +8,11 @@ from tenant_lifecycle.engine.items import WorkItem
 from tenant_lifecycle.engine.steps import Done, Outcome, StepContext
 from tenant_lifecycle.errors import StoreBusy
 from tenant_lifecycle.model.operation import Json
+from tenant_lifecycle.operations.migrate import feeds
 from tenant_lifecycle.operations.migrate.provision import keep_counters_ahead
 from tenant_lifecycle.operations.migrate.session import BACK, FORWARD, Session
 from tenant_lifecycle.operations.pairs import StorePair
-from tenant_lifecycle.stores.base import Copies, Follows, Part
+from tenant_lifecycle.stores.base import Copies, Part
 
 #: Caught up means: the oldest change that waits is younger than this, twice in a row.
 CAUGHT_UP_S = 0.5
@@ -21,9 +22,7 @@ CANARY_TIMEOUT_S = 30.0
 def create_feed(ctx: StepContext) -> Outcome:
     """Step: create the feeds source -> target; from here on the source keeps what changes."""
     session: Session = ctx.session
-    for pair in session.pair.stores:
-        if isinstance(pair.source, Follows):
-            pair.source.create_feed(pair.target, session.feed(FORWARD))
+    feeds.create(session.pair, session.feed(FORWARD))
     return Done()
 
 
@@ -147,15 +146,12 @@ def prepare_way_back(ctx: StepContext) -> Outcome:
     session: Session = ctx.session
     back = session.way(BACK)
     session.followers(FORWARD)
-    for pair in back.stores:
-        if isinstance(pair.source, Follows):
-            pair.source.create_feed(pair.target, session.feed(BACK))
+    feeds.create(back, session.feed(BACK))
     followers = session.followers(BACK)
     for pair in back.stores:
         _check(ctx, session)
-        if not isinstance(pair.source, Follows):
-            continue
-        if not pair.source.prove_feed(session.feed(BACK), followers[pair.name], CANARY_TIMEOUT_S):
+        running = followers[pair.name]
+        if not feeds.prove(back, pair, session.feed(BACK), running, CANARY_TIMEOUT_S):
             raise StoreBusy(
                 f"the way back from {pair.source.name} did not deliver its canary within {CANARY_TIMEOUT_S:.0f} s",
                 store=pair.source.name,

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tenant_lifecycle.errors import UnsupportedByStore
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import Operation
 from tenant_lifecycle.model.policy import MigrationPolicy
+from tenant_lifecycle.operations.migrate import feeds
 from tenant_lifecycle.operations.migrate.flip import Direction
 from tenant_lifecycle.operations.pairs import Pair, StorePair
 from tenant_lifecycle.operations.proof import Proof
-from tenant_lifecycle.stores.base import Check, Feed, Fences, Follower, Follows
+from tenant_lifecycle.stores.base import Check, Feed, Fences, Follower
 
 FORWARD = "fwd"
 BACK = "rev"
@@ -64,14 +64,12 @@ class Session:
 
     def follower(self, way: str, pair: StorePair, *, applying: bool) -> Follower:
         """The running follower of one store in one direction; started on first use."""
-        source = pair.source
-        if not isinstance(source, Follows):
-            raise UnsupportedByStore(f"{source.name} has no stream of changes")
         key = (way, pair.name)
         with self._lock:
             follower = self._followers.get(key)
             if follower is None:
-                follower = source.follow(pair.target, self.feed(way), self.folder / f"{pair.name}-{way}")
+                spool = self.folder / f"{pair.name}-{way}"
+                follower = feeds.follower(self.way(way), pair, self.feed(way), spool)
                 follower.start()
                 self._followers[key] = follower
             if applying and key not in self._applying:
@@ -105,15 +103,15 @@ class Session:
             way_back=self.followers(other),
         )
 
-    def turned(self, way: str, check: Check) -> None:
-        """After a flip that ``way``: both sides were equal, so the other direction starts out proved."""
+    def turned(self, way: str, check: Check, epochs: Mapping[str, str]) -> None:
+        """After a flip that ``way``: both sides were equal, so the other direction starts out proved.
+
+        ``epochs`` are those of the other direction's feeds from before the last comparison, by store.
+        """
         other = BACK if way == FORWARD else FORWARD
         for pair in self.way(other).stores:
             before = self._proofs[(way, pair.name)]
-            proof = self.proof(other, pair, check)
-            proof.complete = True
-            proof.verified_at = before.verified_at
-            before.complete = False
+            self.proof(other, pair, check).take_over(before, epochs[pair.name])
 
     def check_followers(self) -> None:
         """Raise the error that stopped a running follower, if one stopped."""
