@@ -18,6 +18,7 @@ from tenant_lifecycle.model.durations import parse_duration
 from tenant_lifecycle.model.flip import FlipBudget
 from tenant_lifecycle.model.plan import Cutover
 from tenant_lifecycle.model.policy import MigrationPolicy, ProvisionHook
+from tenant_lifecycle.traffic_config import TrafficConfig, read_traffic
 from tenant_lifecycle.yaml_file import Node
 from tenant_lifecycle.yaml_file import load as load_yaml
 from tenant_lifecycle.yaml_file import parse as parse_yaml
@@ -84,6 +85,7 @@ class Config:
     environments: Mapping[str, Mapping[str, StoreConfig]]
     tiers: Mapping[str, TierConfig]
     policy: MigrationPolicy
+    traffic: TrafficConfig = field(default_factory=TrafficConfig)
 
     def policy_for(self, tier: str) -> MigrationPolicy:
         """The policy of a tier; of an unknown tier or none, the general one."""
@@ -121,7 +123,7 @@ def find(given: Path | None, environ: Mapping[str, str]) -> Path:
 
 def _read(top: Node, path: Path) -> Config:
     sections = top.mapping(
-        {"version", "control", "state_folder", "ownership", "environments", "tiers", "policies"},
+        {"version", "control", "state_folder", "ownership", "environments", "tiers", "policies", "traffic"},
         required=("version", "environments"),
     )
     if sections["version"].integer() != 1:
@@ -129,14 +131,16 @@ def _read(top: Node, path: Path) -> Config:
     folder = path.absolute().parent
     own = folder / ".tenant-lifecycle"
     policy = _policy(sections.get("policies"), MigrationPolicy(), folder)
+    environments = _environments(sections["environments"])
     return Config(
         file=path,
         control_database=_control(sections.get("control"), own / "control.db", folder),
         state_folder=_path(sections.get("state_folder"), own / "state", folder),
         ownership_file=_path(sections.get("ownership"), folder / "ownership.yaml", folder),
-        environments=_environments(sections["environments"]),
+        environments=environments,
         tiers=_tiers(sections.get("tiers"), policy, folder),
         policy=policy,
+        traffic=read_traffic(sections.get("traffic"), environments, folder),
     )
 
 

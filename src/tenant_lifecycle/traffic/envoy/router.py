@@ -15,7 +15,7 @@ from tenant_lifecycle.traffic.base import Route, Served
 from tenant_lifecycle.traffic.envoy.admin import Admin
 from tenant_lifecycle.traffic.envoy.counters import FILTER, read_served
 from tenant_lifecycle.traffic.envoy.route_file import RouteFile, number
-from tenant_lifecycle.traffic.envoy.routes import Entry, Shape, catch_all, tenants, with_route
+from tenant_lifecycle.traffic.envoy.routes import Entry, Shape, catch_all, is_of, tenants, with_route
 from tenant_lifecycle.traffic.intents import Intents
 from tenant_lifecycle.traffic.targets import Targets
 from tenant_lifecycle.traffic.tenant_header import SESSION_COOKIE, encode_tenant
@@ -113,13 +113,15 @@ class EnvoyRouter:
 
     def _write(self, tenant: TenantId, route: Route | None) -> None:
         encode_tenant(tenant)
-        self._intents.put(tenant, route)
         down: StoreUnavailable | None = None
-        running = None
+        running, refused = None, 0
         try:
-            running = self._running()
+            running, refused = self._running(), self._refused()
+            self._check_clusters(route)
         except StoreUnavailable as error:
             down = error
+        before = self._intents.get(tenant), [e for e in self._file.routes()[1] if is_of(e, tenant)]
+        self._intents.put(tenant, route)
 
         def change(routes: list[Entry]) -> list[Entry]:
             entries = self._shape.entries(route, catch_all(routes)) if route is not None else []
@@ -128,18 +130,23 @@ class EnvoyRouter:
         version = self._file.rewrite(change, running)
         if down is not None:
             raise down
-        self._await(version)
+        try:
+            self._await(version, refused)
+        except StoreRejected:
+            # Left in the file, it would keep every other tenant's next route from being loaded.
+            self._intents.put(tenant, before[0])
+            self._file.rewrite(lambda routes: with_route(routes, tenant, before[1]), version)
+            raise
 
-    def _await(self, version: str) -> None:
+    def _await(self, version: str, refused: int) -> None:
         """Return when Envoy runs this version or one that was written after it."""
-        rejected = self._rejected()
         end = time.monotonic() + self._timeout_s
         while number(running := self._running()) < number(version) and running != version:
-            if self._rejected() > rejected:
+            if self._refused() > refused:
                 raise StoreRejected(
-                    f"router {self.name}: Envoy refused version {version} of its routes",
+                    f"router {self.name}: Envoy refused version {version} of its routes; the file is as it was",
                     store=self.name,
-                    next_step="its log says why; every environment's target must be a cluster it knows",
+                    next_step="Envoy's log says why",
                 )
             if time.monotonic() > end:
                 raise StoreUnavailable(
@@ -150,13 +157,30 @@ class EnvoyRouter:
                 )
             time.sleep(_POLL_S)
 
+    def _check_clusters(self, route: Route | None) -> None:
+        """Refuse a route to a cluster that Envoy does not have: it would take it, and answer 503.
+
+        Raises:
+            StoreRejected: a cluster is missing.
+        """
+        names = {self.targets.target(name) for name in (route.writer, *route.share)} if route else set()
+        stats = {f"cluster.{name.replace(':', '_')}.membership_total": name for name in names}
+        known = {str(e.get("name")) for e in self.admin.stats(rf"^({'|'.join(map(re.escape, stats))})$")}
+        missing = sorted(name for stat, name in stats.items() if stat not in known)
+        if missing:
+            raise StoreRejected(
+                f"router {self.name}: Envoy has no cluster {missing[0]!r}",
+                store=self.name,
+                next_step="targets: under the router in lifecycle.yaml says what Envoy calls each environment",
+            )
+
     def _running(self) -> str | None:
         """The version Envoy runs, of the listener that is furthest behind; None if none watches the file."""
         versions = [str(entry["value"]) for entry in self._rds("version_text")]
         return min(versions, key=number) if versions else None
 
-    def _rejected(self) -> int:
-        return sum(int(entry["value"]) for entry in self._rds("update_rejected"))
+    def _refused(self) -> int:
+        return sum(int(entry["value"]) for entry in self._rds("update_(rejected|failure)"))
 
     def _rds(self, counter: str) -> list[dict[str, str]]:
         name = re.escape(self._file.config.replace(":", "_"))

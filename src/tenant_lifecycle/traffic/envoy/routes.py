@@ -145,6 +145,11 @@ def catch_all(routes: Iterable[Entry]) -> Entry | None:
     return None
 
 
+def is_of(entry: Entry, tenant: TenantId) -> bool:
+    """Whether an entry is one of ours for that tenant."""
+    return _is_ours(entry) and _tenant_of(entry) == tenant
+
+
 def _matches(tenant: TenantId) -> Mapping[str, Entry]:
     """What each of the tenant's entries matches, first one first."""
     by_tenant = {"name": TENANT_HEADER, "string_match": {"exact": encode_tenant(tenant)}}
