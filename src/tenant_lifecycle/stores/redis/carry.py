@@ -30,7 +30,7 @@ class Dumped:
     #: Milliseconds since 1970 by the source's clock; -1: it does not expire.
     expiry: int
     #: In memory, estimated by the server.
-    bytes: int
+    size: int
     #: None: not there, or too big.
     dump: bytes | None
 
@@ -68,7 +68,7 @@ def carry(reader: Session, writer: Session, feed: Feed, keys: Sequence[bytes], c
         for one in slow:
             pieces.rebuild(reader, writer, feed, one.key, check)
         items += sum(one.kind != NONE for one in dumped)
-        size += sum(one.bytes for one in dumped)
+        size += sum(one.size for one in dumped)
         if reading is None:
             reading = _begin(reader, waiting)
     return Copied(items, size)

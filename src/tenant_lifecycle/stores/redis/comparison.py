@@ -13,7 +13,7 @@ from typing import cast
 
 from tenant_lifecycle.model.verification import Difference, DifferenceKind
 from tenant_lifecycle.stores.redis import values
-from tenant_lifecycle.stores.redis.connection import Reply, Session
+from tenant_lifecycle.stores.redis.connection import Reply, Session, Word
 from tenant_lifecycle.stores.redis.scripts import BIG_BYTES, CALL_BYTES, CALL_KEYS, DIGESTS
 from tenant_lifecycle.stores.redis.whose import text_of
 
@@ -35,7 +35,7 @@ class Seen:
     #: Milliseconds since 1970 by that side's clock; -1: it does not expire.
     expiry: int = -1
     #: In memory, estimated by the server.
-    bytes: int = 0
+    size: int = 0
     #: Empty: too big for a digest.
     digest: bytes = b""
 
@@ -74,7 +74,7 @@ def compare(
         waiting = waiting[len(page) :]
         unsure = [one for one in page if one.values_to_be_read]
         unequal = values.unequal(
-            on, [(one.key, one.here.kind, max(one.here.bytes, one.there.bytes)) for one in unsure]
+            on, [(one.key, one.here.kind, max(one.here.size, one.there.size)) for one in unsure]
         )
         yield [(one, judge(one, one.key not in unequal)) for one in page]
 
@@ -82,7 +82,7 @@ def compare(
 def look(on: tuple[Session, Session], keys: Sequence[Named]) -> list[Both]:
     """Types, expiries and digests of some of the keys, the first ones, on both sides at the same time."""
     some = keys[:CALL_KEYS]
-    arguments = [BIG_BYTES, CALL_BYTES, ""]
+    arguments: list[Word] = [BIG_BYTES, CALL_BYTES, ""]
     running = [session.begin(DIGESTS, [key for _, key in some], arguments) for session in on]
     (now_here, here), (now_there, there) = [seen(one.result()) for one in running]
     now = max(now_here, now_there)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, cast
 
 import redis
 from redis import exceptions as driver
@@ -49,10 +49,24 @@ class Script:
         object.__setattr__(self, "sha", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest())
 
 
+class Line(Protocol):
+    """What is used of the driver's connection, which has no types."""
+
+    @property
+    def is_connected(self) -> bool: ...
+    def connect(self) -> None: ...
+    def disconnect(self) -> None: ...
+    def pack_commands(self, commands: Sequence[Sequence[Word]]) -> list[bytes]: ...
+    def send_packed_command(self, command: list[bytes]) -> None: ...
+    def send_command(self, *words: Word) -> None: ...
+    def can_read(self, timeout: float = 0) -> bool: ...
+    def read_response(self, *, timeout: float = ANSWER_TIMEOUT_S) -> Reply: ...
+
+
 class Session:
     """One borrowed connection; used by one thread. A failure in the middle leaves it disconnected."""
 
-    def __init__(self, connection: redis.Connection, store: str) -> None:
+    def __init__(self, connection: Line, store: str) -> None:
         self.store = store
         self._connection = connection
         self._due = 0
@@ -174,17 +188,18 @@ class Wire:
         """Borrow a connection; the driver's errors become ours."""
         with translating(self.name):
             connection = self._pool.get_connection()
-        session = Session(connection, self.name)
+        line = cast("Line", connection)
+        session = Session(line, self.name)
         try:
             yield session
         finally:
             if not session.clean:
-                connection.disconnect()
+                line.disconnect()
             self._pool.release(connection)
 
-    def dedicated(self) -> redis.Connection:
+    def dedicated(self) -> Line:
         """A connection of the caller's own, not yet connected, which the caller disconnects."""
-        return self._pool.connection_class(**self._pool.connection_kwargs)  # type: ignore[no-any-return]
+        return cast("Line", self._pool.connection_class(**self._pool.connection_kwargs))
 
     def close(self) -> None:
         """Close idle connections; safe to repeat."""

@@ -13,12 +13,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import redis
-
 from tenant_lifecycle.errors import LifecycleError, StoreError, StoreRejected
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.redis import notifying
-from tenant_lifecycle.stores.redis.connection import Reply, translating
+from tenant_lifecycle.stores.redis.connection import Line, Reply, translating
 from tenant_lifecycle.stores.redis.incarnation import incarnation
 from tenant_lifecycle.stores.redis.server import Server
 from tenant_lifecycle.stores.redis.whose import is_ours, text_of
@@ -59,7 +57,7 @@ class _Listener:
     on_key: Callable[[bytes], None]
     on_gap: Callable[[str], None]
     life: str = ""
-    _connection: redis.Connection | None = None
+    _connection: Line | None = None
     _ended: threading.Event = field(default_factory=threading.Event)
     _undecided: set[bytes] = field(default_factory=set)
     _ids_read: float = 0.0
@@ -125,10 +123,10 @@ class _Listener:
             elif now - heard > QUIET_S and not asked:
                 asked = True
                 with translating(self.server.name):
-                    connection.send_command("PING", check_health=False)
+                    connection.send_command("PING")
             self._decide()
 
-    def _next(self, connection: redis.Connection) -> Reply:
+    def _next(self, connection: Line) -> Reply:
         """The next message; None if there is none for a moment."""
         with translating(self.server.name):
             if not connection.can_read(timeout=0.1):

@@ -105,7 +105,7 @@ def _discard(writer: Session, feed: Feed, temporary: bytes) -> None:
 def _elements(reader: Session, key: bytes, length_command: str) -> int:
     """How many elements make a piece of about `PIECE_BYTES`."""
     size, length = reader.calls([("MEMORY", "USAGE", key), (length_command, key)])
-    average = max(1, (size or 0) // max(1, length))
+    average = max(1, int(size or 0) // max(1, int(length)))
     return max(1, min(PIECE_ELEMENTS, PIECE_BYTES // average))
 
 
@@ -149,7 +149,7 @@ def _turned(pairs: Sequence[bytes]) -> list[bytes]:
 
 def _stream(reader: Session, key: bytes) -> Iterator[Piece]:
     (info,) = reader.calls([("XINFO", "STREAM", key)])
-    last = _named(info)[b"last-generated-id"]
+    last = cast("bytes", _named(info)[b"last-generated-id"])
     groups = [_named(group) for group in reader.call("XINFO", "GROUPS", key)]
     # Makes an empty stream, which none of the other commands does.
     yield [("XGROUP CREATE", "tenant_lifecycle", "0", "MKSTREAM"), ("XGROUP DESTROY", "tenant_lifecycle")]
@@ -165,10 +165,10 @@ def _stream(reader: Session, key: bytes) -> Iterator[Piece]:
 def _group(reader: Session, key: bytes, group: Mapping[bytes, object]) -> Iterator[Piece]:
     name = cast("bytes", group[b"name"])
     yield [("XGROUP CREATE", name, cast("bytes", group[b"last-delivered-id"]))]
-    consumers = [_named(one)[b"name"] for one in reader.call("XINFO", "CONSUMERS", key, name)]
+    consumers = [cast("bytes", _named(one)[b"name"]) for one in reader.call("XINFO", "CONSUMERS", key, name)]
     for start_at in range(0, len(consumers), PIECE_ELEMENTS):
         some = consumers[start_at : start_at + PIECE_ELEMENTS]
-        yield [("XGROUP CREATECONSUMER", name, cast("bytes", one)) for one in some]
+        yield [("XGROUP CREATECONSUMER", name, one) for one in some]
     start = b"-"
     while pending := reader.call("XPENDING", key, name, start, "+", PIECE_ELEMENTS):
         yield [

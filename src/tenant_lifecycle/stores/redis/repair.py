@@ -55,7 +55,7 @@ def _mend(reader: Session, writer: Session, feed: Feed, named: Sequence[tuple[st
         page = _look(reader, writer, feed, waiting)
         waiting = waiting[len(page) :]
         unsure = [
-            (one.key, one.here.kind, max(one.here.bytes, one.there.bytes))
+            (one.key, one.here.kind, max(one.here.size, one.there.size))
             for one in page
             if one.values_to_be_read
         ]

@@ -5,7 +5,6 @@ The comparison finds them in another way (`listing`), so that a mistake here doe
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 
@@ -87,4 +86,11 @@ def _scans(patterns: Sequence[Pattern]) -> list[Pattern]:
     different = list(dict.fromkeys(patterns))
     if len(different) <= MOST_SCANS:
         return different
-    return [Pattern(os.path.commonprefix([pattern.prefix for pattern in different]), open=True)]
+    return [Pattern(_shared_beginning([pattern.prefix for pattern in different]), open=True)]
+
+
+def _shared_beginning(texts: Sequence[str]) -> str:
+    """The longest text that all of them begin with; the smallest and the largest decide."""
+    first, last = min(texts), max(texts)
+    different = (at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
+    return first[: next(different, len(first))]

@@ -117,7 +117,7 @@ def _framed(parts: Sequence[bytes]) -> bytes:
 
 def _page(session: Session, key: bytes, size: int, length: str) -> int:
     """Elements that make a page of about `PAGE_BYTES`."""
-    average = max(1, size // max(1, session.call(length, key)))
+    average = max(1, size // max(1, int(session.call(length, key))))
     return max(1, min(PAGE_ELEMENTS, PAGE_BYTES // average))
 
 
