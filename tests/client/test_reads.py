@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from two_environments import A, B, Two
 
-from tenant_lifecycle.client import tokens
+from tenant_lifecycle.client import tenants, tokens
 from tenant_lifecycle.client.session import Session
 from tenant_lifecycle.client.tenants import ReadSession, TenantClient
 from tenant_lifecycle.stores.base import Follower
@@ -39,7 +41,7 @@ def place(client: TenantClient, token: str | None = None, tenant: str = A) -> st
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 15
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -67,6 +69,33 @@ def test_a_follower_serves_reads_and_a_token_waits_for_it(two: Two, feed: Follow
     # The token is served there as soon as green has it, without a further write of the tenant.
     eventually(lambda: place(client, first) == "green")
     assert client.read(A, notes, first) == {"first"}
+
+
+def test_a_token_is_good_although_others_write_in_between(two: Two, feed: Follower) -> None:
+    """Their WAL lies between the commit and the position in the token; no change of the tenant ever reaches it."""
+    client = two.client("green")
+    client.write(A, insert("first"))
+    eventually(lambda: place(client) == "green")
+    stop = threading.Event()
+
+    def noise() -> None:
+        with psycopg.connect(two.databases["blue"].dsn, autocommit=True) as conn:
+            while not stop.is_set():
+                conn.execute("SELECT pg_logical_emit_message(false, 'noise', 'x')")
+                time.sleep(0.02)
+
+    others = threading.Thread(target=noise)
+    others.start()
+    try:
+        # Its position is far behind the last change of the tenant.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tenants, "_behind", lambda *a, real=tenants._behind: (time.sleep(0.1), real(*a))[1])
+            token = client.write(A, insert("second")).token
+        eventually(lambda: place(client, token) == "green")
+    finally:
+        stop.set()
+        others.join()
+    assert client.read(A, notes, token) == {"first", "second"}
 
 
 def test_who_carries_a_token_reads_their_own_write(two: Two, feed: Follower) -> None:

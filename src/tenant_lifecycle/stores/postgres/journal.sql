@@ -11,12 +11,12 @@ CREATE TABLE IF NOT EXISTS tenant_lifecycle.journaled (
     drained_at  timestamptz
 );
 
--- Numbers of entries. A crash may set the sequence back, so the server's start is part of the number: a driver
--- that drops what it carried over before the crash must not drop what was entered after it.
-CREATE SEQUENCE IF NOT EXISTS tenant_lifecycle.touched_seq MAXVALUE 1073741823 CYCLE;
+-- Numbers of entries: milliseconds, then a counter. A crash may set the sequence back, and a driver that drops
+-- what it carried over before the crash must not drop what was entered after it.
+CREATE SEQUENCE IF NOT EXISTS tenant_lifecycle.touched_seq MAXVALUE 4194303 CYCLE;
 CREATE OR REPLACE FUNCTION tenant_lifecycle.next_seq() RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-RETURN (extract(epoch FROM pg_postmaster_start_time())::bigint << 30) + nextval('tenant_lifecycle.touched_seq');
+RETURN ((extract(epoch FROM clock_timestamp()) * 1000)::bigint << 22) + nextval('tenant_lifecycle.touched_seq');
 
 -- Entries, one for each feed. A crash empties the table (and `journal_life`, which is how one notices).
 CREATE UNLOGGED TABLE IF NOT EXISTS tenant_lifecycle.touched (
