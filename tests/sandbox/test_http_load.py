@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tenant_lifecycle.cli.program import main
 from tenant_lifecycle.errors import UsageError
 from tenant_lifecycle.sandbox.http_load.config import HttpLoadConfig
 from tenant_lifecycle.sandbox.http_load.load import NAMES, HttpLoad
@@ -87,7 +88,7 @@ def test_a_read_that_does_not_show_what_was_written_is_noticed(box, tmp_path) ->
     def forget_sessions() -> None:
         with redis_client(settings) as redis:
             while not stop.is_set():
-                for key in redis.scan_iter("session:hooli:*"):
+                for key in redis.scan_iter("session:hooli:[0-9]*"):
                     redis.delete(key)
 
     vandal = threading.Thread(target=forget_sessions)
@@ -126,3 +127,23 @@ def test_a_tenant_that_is_not_there_is_refused(box, tmp_path) -> None:
         load(box, tmp_path, tenants={"nobody": 1}).start()
     with pytest.raises(UsageError, match="no kind of write is called sing"):
         load(box, tmp_path, kinds=["sing"])
+
+
+def test_the_router_shares_out_reads_and_sends_writes_to_the_writer(box, tmp_path) -> None:
+    """With the sandbox's own files, as `tenantctl traffic` has it."""
+    tenant = "o'neill & sons"
+    file = str(box.folder / "lifecycle.yaml")
+    assert (
+        main(["-c", file, "traffic", "set", tenant, "--writer", "blue", "--share", "blue=50,green=50"]) == 0
+    )
+    try:
+        run = load(box, tmp_path, tenants={tenant: 8})
+        run.start()
+        run.wait(lambda: run.requests > 300)
+        summary = run.stop()
+    finally:
+        assert main(["-c", file, "traffic", "clear", tenant]) == 0
+    assert (summary.failed, summary.stale) == (0, [])
+    assert set(summary.served["writes"]) == {"blue"}
+    assert set(summary.served["reads"]) == {"blue", "green"}
+    assert judge(box, tmp_path, [tenant]).violations == ()

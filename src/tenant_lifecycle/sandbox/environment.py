@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tenant_lifecycle.sandbox.files import lifecycle_text, ownership_text
+from tenant_lifecycle.sandbox.files import lifecycle_text, ownership_text, router_text
 from tenant_lifecycle.sandbox.filling import Fill, fill_keyed, fill_postgres
 from tenant_lifecycle.sandbox.items import ItemReader
 from tenant_lifecycle.sandbox.parts import KEYED, Part, chosen
@@ -103,6 +103,8 @@ class Sandbox:
             self._write_files(state)
             self._start(state, self._servers.of(state, Part.APP))
             self._start(state, self._servers.of(state, Part.ROUTER))
+            # Once more: only now is it known where the router is asked.
+            self._write_files(state)
         return self.status()
 
     def down(self, *, remove: bool = False) -> None:
@@ -222,7 +224,7 @@ class Sandbox:
                 name: {Part.POSTGRES: {"kind": "postgres", "dsn": self.dsn(name, user)}, **keyed}
                 for name, keyed in self._connections(state).items()
             }
-            (self.folder / file).write_text(lifecycle_text(stores))
+            (self.folder / file).write_text(lifecycle_text(stores, router_text(state)))
 
     def _state(self) -> State:
         return self._file.read_for(self.versions)

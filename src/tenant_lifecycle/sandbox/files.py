@@ -9,7 +9,7 @@ from typing import Any
 
 from tenant_lifecycle.sandbox.parts import KEYED, Part
 from tenant_lifecycle.sandbox.sample import ownership_yaml
-from tenant_lifecycle.sandbox.state import State
+from tenant_lifecycle.sandbox.state import ROUTER_ADMIN, State
 
 
 def ownership_text(state: State) -> str:
@@ -32,3 +32,11 @@ def lifecycle_text(environments: Mapping[str, Mapping[str, Mapping[str, Any]]], 
             lines.append(f"      {name}: {{{fields}}}")
     lines += ["tiers:", "  platinum: {}", "  gold: {}", "  bronze: {}"]
     return "\n".join(lines) + "\n" + more
+
+
+def router_text(state: State) -> str:
+    """The section ``traffic`` of ``lifecycle.yaml``: where the router reads its routes, and where it is asked."""
+    if Part.ROUTER not in state.parts or ROUTER_ADMIN not in state.ports:
+        return ""
+    routes, admin = "router/routes/routes.json", f"http://127.0.0.1:{state.ports[ROUTER_ADMIN]}"
+    return f"traffic:\n  routers:\n    edge: {{kind: envoy, routes: {routes}, admin: {json.dumps(admin)}}}\n"

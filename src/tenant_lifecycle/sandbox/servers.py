@@ -10,10 +10,8 @@ from typing import Any, Protocol
 from tenant_lifecycle.sandbox.parts import Part
 from tenant_lifecycle.sandbox.postgres import PostgresServer
 from tenant_lifecycle.sandbox.process import Process, http_answers
-from tenant_lifecycle.sandbox.state import State
+from tenant_lifecycle.sandbox.state import ROUTER_ADMIN, State
 
-#: Where the router's own port is remembered.
-ROUTER_ADMIN = "router/admin"
 _STORES = (Part.POSTGRES, Part.REDIS, Part.VECTORS, Part.OBJECTS)
 
 

@@ -15,6 +15,8 @@ from tenant_lifecycle.errors import ConfigError
 from tenant_lifecycle.sandbox.parts import POSTGRES_ONLY, Part
 
 _VERSION = 2
+#: Under which of the ports the router is told its routes.
+ROUTER_ADMIN = "router/admin"
 
 
 @dataclass
