@@ -105,7 +105,7 @@ def kept(box, tmp_path_factory) -> Iterator[Kept]:
     load.start()
     load.wait(lambda: load.requests > 350)
     summary = load.stop()
-    assert (summary.failed, summary.stale) == (0, [])
+    assert (summary.failed, summary.stale_reads) == (0, [])
     stores = box.connections["blue"]
     with box.items("blue") as readers, redis_client(stores["redis"]) as redis:
         s3, bucket = object_client(stores["objects"]), stores["objects"]["bucket"]

@@ -10,6 +10,7 @@ import pytest
 
 from tenant_lifecycle.cli.program import main
 from tenant_lifecycle.sandbox.environment import Sandbox
+from tenant_lifecycle.sandbox.open_items import redis_client
 
 
 @pytest.fixture
@@ -59,3 +60,27 @@ def test_a_number_of_writers_that_is_none_is_refused(tenantctl) -> None:
         code, said = tenantctl("load", "--tenant", wrong, "--for", "1s")
         assert code == 2, wrong
         assert "TENANT=NUMBER" in said
+
+
+def test_visiting_needs_an_application(tenantctl) -> None:
+    assert tenantctl("up", "--scale", "0.001", "--green-data", "empty", "--only", "postgres")[0] == 0
+    code, said = tenantctl("visit", "--for", "1s")
+    assert code == 2 and "started without the application" in said
+
+
+def test_a_visit_goes_over_http_and_is_held_against_every_store(box, capsys) -> None:
+    arguments = ["sandbox", "visit", "--tenant", "zürich-rück=2", "--for", "2s", "--folder", str(box.folder)]
+    code = main([*arguments, "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert code == 0, said
+    assert said["requests"] > 10
+    assert said["failed"] == said["lost"] == said["duplicated"] == said["phantom"] == said["resurrected"] == 0
+    with redis_client(box.connections["blue"]["redis"]) as redis:
+        whole = redis.dump("events:zürich-rück")
+        redis.delete("events:zürich-rück")
+        try:
+            ledger = ["--ledger", said["ledger"]]
+            assert main([*arguments, *ledger, "--rate", "1"]) == 1
+            assert "lost: redis:events" in capsys.readouterr().out
+        finally:
+            redis.restore("events:zürich-rück", 0, whole, replace=True)

@@ -55,7 +55,7 @@ class StateFile:
         if kept["version"] != _VERSION:
             raise ConfigError(
                 f"{self._path}: version {kept['version']} is not known; known are 1 and {_VERSION}",
-                next_step="use the version of tenantctl that made this sandbox, or another --folder",
+                next_step="use the version that made this sandbox, or another --folder",
             )
         parts = frozenset(Part(name) for name in kept["parts"])
         return State(kept["majors"], parts, kept["ports"], kept["filled"])

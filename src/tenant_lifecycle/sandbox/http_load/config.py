@@ -63,7 +63,7 @@ class HttpSummary:
     unknown: int
     reads: int
     #: Reads that did not show what the same session had written, one sentence each.
-    stale: Sequence[str]
+    stale_reads: Sequence[str]
     #: Requests that were answered, by kind.
     kinds: Mapping[str, int]
     #: Answers by environment, of requests that write and of the others.

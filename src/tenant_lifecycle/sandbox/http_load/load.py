@@ -216,7 +216,7 @@ def _summary(sessions: Sequence[_Session], seconds: float, first_writer: int) ->
         acknowledged=outcomes[Outcome.ACK],
         unknown=outcomes[Outcome.UNKNOWN],
         reads=sum(len(s.read_latencies) for s in sessions),
-        stale=[sentence for s in sessions for sentence in s.stale],
+        stale_reads=[sentence for s in sessions for sentence in s.stale],
         kinds=dict(sum((s.kinds for s in sessions), Counter())),
         served=served,
         latency_ms=latency(lambda s: s.latencies, tenants),
@@ -260,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     summary = run_http_load(config, started)
     print(json.dumps(asdict(summary)), flush=True)
-    return 1 if summary.failed or summary.stale else 0
+    return 1 if summary.failed or summary.stale_reads else 0
 
 
 if __name__ == "__main__":
