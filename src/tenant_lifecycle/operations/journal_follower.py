@@ -117,6 +117,10 @@ class JournalFollower:
                 taken.setdefault(name, set()).update(keys)
         return {name: frozenset(keys) for name, keys in taken.items()}
 
+    def take_foreign(self) -> Keys:
+        """None: who writes there without asking does not enter it in the journal either."""
+        return {}
+
     def check(self) -> None:
         """Raise what stopped the thread, if something did."""
         if self._error is not None:

@@ -55,6 +55,10 @@ class Proof:
     feed: Feed
     follower: Follower
     check: Check
+    #: Keys that somebody wrote on the target past the fence, told by the other direction's feed, since the last call.
+    take_foreign: Callable[[], Keys] = dict
+    #: Called with the number of such keys.
+    on_foreign: Callable[[int], None] = lambda _: None
     #: Differences may be repaired up to this many items; beyond it a person must look.
     max_repairs: int = 100
     #: True after a full comparison whose suspects were all explained, until something breaks it.
@@ -135,7 +139,10 @@ class Proof:
     def absorb(self) -> Keys:
         """Take over what the follower applied since the last look; it is dirty until it is compared."""
         touched = self.follower.take_touched()
-        self.dirty = union(self.dirty, touched)
+        foreign = self.take_foreign()
+        if count(foreign):
+            self.on_foreign(count(foreign))
+        self.dirty = union(union(self.dirty, touched), foreign)
         if count(self.dirty) > DIRTY_LIMIT:
             self.complete = False
             self.dirty = {}

@@ -210,6 +210,12 @@ class Follower(Protocol):
     def take_touched(self) -> Keys:
         """Keys of owned items changed in the stream since the last call (applied ones), and forget them."""
 
+    def take_foreign(self) -> Keys:
+        """Keys of items that somebody changed at the source although the target is the writer.
+
+        They were not carried over; nobody but us may write there. Forgotten once taken.
+        """
+
     def check(self) -> None:
         """Raise the error that stopped the follower's threads, if one did."""
 

@@ -19,7 +19,7 @@ from tenant_lifecycle.operations.migrate import feeds
 from tenant_lifecycle.operations.migrate.flip import Direction
 from tenant_lifecycle.operations.pairs import Pair, StorePair
 from tenant_lifecycle.operations.proof import Proof
-from tenant_lifecycle.stores.base import Check, Feed, Fences, Follower
+from tenant_lifecycle.stores.base import Check, Feed, Fences, Follower, Keys
 
 FORWARD = "fwd"
 BACK = "rev"
@@ -47,6 +47,8 @@ class Session:
     _followers: dict[tuple[str, str], Follower] = field(default_factory=dict)
     _applying: set[tuple[str, str]] = field(default_factory=set)
     _proofs: dict[tuple[str, str], Proof] = field(default_factory=dict)
+    #: Store, and how many of its items somebody wrote past the fence; not told yet.
+    _foreign_writes: list[tuple[str, int]] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def way(self, way: str) -> Pair:
@@ -87,10 +89,29 @@ class Session:
         proof = self._proofs.get(key)
         if proof is None:
             follower = self.follower(way, pair, applying=True)
-            proof = Proof(pair, self.feed(way), follower, check, max_repairs=self.policy.max_repairs)
+            proof = Proof(
+                pair,
+                self.feed(way),
+                follower,
+                check,
+                take_foreign=lambda: self._foreign(way, pair.name),
+                on_foreign=lambda number: self._foreign_writes.append((pair.target.name, number)),
+                max_repairs=self.policy.max_repairs,
+            )
             self._proofs[key] = proof
         proof.check = check
         return proof
+
+    def _foreign(self, way: str, store: str) -> Keys:
+        """What was written on ``way``'s target past the fence, as the other direction's feed has seen it."""
+        other = self._followers.get((BACK if way == FORWARD else FORWARD, store))
+        return other.take_foreign() if other is not None else {}
+
+    def tell_foreign_writes(self, tell: Callable[..., None]) -> None:
+        """Put into the operation's history what was written past the fence since the last call."""
+        while self._foreign_writes:
+            store, number = self._foreign_writes.pop(0)
+            tell("foreign-writes", store=store, items=number)
 
     def direction(self, way: str, check: Check) -> Direction:
         """Everything a flip that way needs, running."""

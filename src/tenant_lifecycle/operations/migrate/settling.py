@@ -73,6 +73,7 @@ def _look(ctx: StepContext, session: Session, way: str) -> Json:
             proof = session.proof(way, pair, ctx.check)
             dirty += proof.shrink()
             lag_s = max(lag_s, proof.follower.lag().seconds)
+        session.tell_foreign_writes(ctx.event)
     except (StoreUnavailable, StoreBusy) as error:
         return {"ready": False, "not_ready": str(error)}
     return {"ready": True, "not_ready": None, "dirty": dirty, "lag_s": round(lag_s, 3)}

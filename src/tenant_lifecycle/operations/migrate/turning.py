@@ -84,6 +84,7 @@ def _try_once(ctx: StepContext, session: Session, way: str, epoch: int, tries: i
         direction: Direction = session.direction(way, ctx.check)
         epochs = {name: follower.epoch() for name, follower in direction.way_back.items()}
         make_ready(direction, budget)
+        session.tell_foreign_writes(ctx.event)
         timing = attempt(direction, epoch, budget)
         session.turned(way, ctx.check, epochs)
         return timing

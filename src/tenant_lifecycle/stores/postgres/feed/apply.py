@@ -92,6 +92,8 @@ class Progress:
     in_hand_since: float | None = None
     pending: bool = False
     touched: dict[int, set[bytes]] = field(default_factory=dict)
+    #: Changed at the source although the target is the writer, and left out.
+    foreign: dict[int, set[bytes]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -232,9 +234,9 @@ class Applier:
 
     def _commit(self, records: list[Record], session: _Session, written: Written) -> None:
         position = to_lsn(records[-1].position)
-        with ours.writing(session.target, self._sides.writer, LANE, position):
+        with ours.writing(session.target, self._sides.writer, LANE, position) as target_writes:
             session.writer.transaction_began()
-            self._write(records, session, written)
+            self._write(records, session, written, target_writes)
             self._store_pending(session.target, written)
         self._progress.stored = records[-1].position
 
@@ -245,18 +247,20 @@ class Applier:
                 for _, number, _, _, _ in piece:
                     written.touched[number].add(EVERYTHING)
 
-    def _write(self, records: list[Record], session: _Session, written: Written) -> None:
+    def _write(self, records: list[Record], session: _Session, written: Written, target_writes: bool) -> None:
         layouts = self._sides.layouts
         batch = Batch()
         for record in records:
             for piece in record.parts():
                 collapse(layouts, piece, batch, record.committed, self._copied_until)
                 if record.pieces is not None:
-                    self._write_batch(batch, session, written)
+                    self._write_batch(batch, session, written, target_writes)
                     batch = Batch()
-        self._write_batch(batch, session, written)
+        self._write_batch(batch, session, written, target_writes)
 
-    def _write_batch(self, batch: Batch, session: _Session, written: Written) -> None:
+    def _write_batch(self, batch: Batch, session: _Session, written: Written, target_writes: bool) -> None:
+        if target_writes:
+            batch = session.writer.leave_out(batch, written)
         session.writer.write(batch, written)
         by_edge: dict[tuple[int, int], list[bytes]] = {}
         for _, number, _, row, mask in batch.adopts:
@@ -292,12 +296,14 @@ class Applier:
             self._held.extend(record.markers)
 
     def _touch(self, written: Written) -> None:
-        with self._progress.lock:
-            for number, keys in written.touched.items():
-                noted = self._progress.touched.setdefault(number, set())
-                noted.update(keys)
-                if len(noted) > TOUCHED_LIMIT:
-                    self._progress.touched[number] = {EVERYTHING}
+        progress = self._progress
+        with progress.lock:
+            for notes, news in ((progress.touched, written.touched), (progress.foreign, written.foreign)):
+                for number, keys in news.items():
+                    noted = notes.setdefault(number, set())
+                    noted.update(keys)
+                    if len(noted) > TOUCHED_LIMIT:
+                        notes[number] = {EVERYTHING}
 
     # -- pending keys
 
