@@ -68,7 +68,8 @@ class Door:
         if row is None:
             return Entered()
         epoch, journaling, holder, feeds = row
-        if journaling and self._how is None:
+        if journaling and not self._idle:
+            # Read anew, for passwords change.
             self._how = (conn.info.dsn, conn.info.password)
         return Entered(epoch, journaling, holder, tuple(feeds or ()))
 
@@ -146,11 +147,7 @@ class Door:
     def _connect(self) -> Connection:
         assert self._how is not None
         dsn, password = self._how
-        try:
-            return psycopg.connect(dsn, password=password or None, autocommit=True, connect_timeout=3)
-        except psycopg.OperationalError:
-            self._how = None if self._closed else self._how
-            raise
+        return psycopg.connect(dsn, password=password or None, autocommit=True, connect_timeout=3)
 
     def _give_back(self, conn: Connection) -> None:
         with self._lock:

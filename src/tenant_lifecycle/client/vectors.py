@@ -6,6 +6,7 @@ comes to it, so they cannot be entered before. Query them, and delete those ids.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,18 +14,20 @@ from pinecone.errors import ApiError
 
 from tenant_lifecycle.client.session import Session
 
-#: The service forgets a request after so long; a mirror never waits less than this, seconds.
+#: How the service lists the namespace that has no name.
+DEFAULT_NAMESPACE = "__default__"
+#: With less time than this nothing is begun, seconds.
 _SHORTEST_S = 0.05
 
 
 def vector_key(namespace: str, vector_id: str) -> bytes:
     """A vector's name in the journal."""
-    return f"{namespace}\0{vector_id}".encode()
+    return f"{namespace or DEFAULT_NAMESPACE}\0{vector_id}".encode()
 
 
 def _split(key: bytes) -> tuple[str, str]:
     namespace, _, vector_id = key.decode().partition("\0")
-    return namespace, vector_id
+    return "" if namespace == DEFAULT_NAMESPACE else namespace, vector_id
 
 
 class VectorSide:
@@ -39,12 +42,17 @@ class VectorSide:
         return isinstance(error, ApiError) and error.status_code < 500
 
     def mirror(self, target: VectorSide, keys: Sequence[bytes], timeout_s: float) -> int:
-        timeout_s = max(timeout_s, _SHORTEST_S)
+        until = time.monotonic() + timeout_s
+        left_out = 0
         by_namespace: dict[str, list[str]] = {}
         for key in keys:
             namespace, vector_id = _split(key)
             by_namespace.setdefault(namespace, []).append(vector_id)
         for namespace, ids in by_namespace.items():
+            timeout_s = until - time.monotonic()
+            if timeout_s < _SHORTEST_S:
+                left_out += len(ids)
+                continue
             found = self.index.fetch(ids=ids, namespace=namespace, timeout=timeout_s).vectors
             if found:
                 target.index.upsert(
@@ -53,7 +61,7 @@ class VectorSide:
             gone = [one for one in ids if one not in found]
             if gone:
                 target.index.delete(ids=gone, namespace=namespace, timeout=timeout_s)
-        return 0
+        return left_out
 
     def close(self) -> None:
         """The index object is the application's."""
