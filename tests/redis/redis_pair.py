@@ -117,7 +117,10 @@ def fill_every_type(db: Any, prefix: bytes = b"answer:1:") -> list[bytes]:
     db.hset(prefix + b"hash", mapping={b"f%d" % n: b"v%d" % n for n in range(1_500)})
     db.sadd(prefix + b"ints", *range(100))
     db.sadd(prefix + b"set", *(b"m%d" % n for n in range(1_500)))
-    db.zadd(prefix + b"zset", {b"m%d" % n: n / 7 for n in range(1_500)} | {b"inf": float("inf"), b"-": float("-inf")})
+    db.zadd(
+        prefix + b"zset",
+        {b"m%d" % n: n / 7 for n in range(1_500)} | {b"inf": float("inf"), b"-": float("-inf")},
+    )
     db.geoadd(prefix + b"geo", (13.361389, 38.115556, "Palermo"))
     fill_stream(db, prefix + b"stream")
     return sorted(key for key in db.scan_iter(count=10_000) if key.startswith(prefix))

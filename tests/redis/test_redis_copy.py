@@ -43,19 +43,25 @@ def _content(db, key: bytes):
     kind = db.type(key)
     if kind == b"stream":
         groups = [
-            {k: v for k, v in group.items()} | {
+            group
+            | {
                 "pending": [
                     {k: v for k, v in one.items() if k != "time_since_delivered"}
                     for one in db.xpending_range(key, group["name"], "-", "+", 1000)
                 ],
-                "consumers": sorted((c["name"], c["pending"]) for c in db.xinfo_consumers(key, group["name"])),
+                "consumers": sorted(
+                    (c["name"], c["pending"]) for c in db.xinfo_consumers(key, group["name"])
+                ),
             }
             for group in db.xinfo_groups(key)
         ]
         return db.xrange(key), groups, db.xinfo_stream(key)["last-generated-id"]
     return {
-        b"string": lambda: db.get(key), b"list": lambda: db.lrange(key, 0, -1), b"set": lambda: db.smembers(key),
-        b"hash": lambda: db.hgetall(key), b"zset": lambda: db.zrange(key, 0, -1, withscores=True),
+        b"string": lambda: db.get(key),
+        b"list": lambda: db.lrange(key, 0, -1),
+        b"set": lambda: db.smembers(key),
+        b"hash": lambda: db.hgetall(key),
+        b"zset": lambda: db.zrange(key, 0, -1, withscores=True),
     }[kind]()
 
 
@@ -107,14 +113,25 @@ def test_hostile_keys_and_ids_are_taken_literally(pair: Pair) -> None:
         mine = [ours + tail for tail in (b"", b"*", b"\x00\xff\r\n", "ключ".encode(), b"[x]", b"\\")]
         for key in mine:
             pair.blue.set(key, "mine")
-        others = [b"answer:b:1", b"answer:abc:1", b"answer:xy:1", b"answer:1:1", b"answer:aa:1", b"xanswer:" + ours]
+        others = [
+            b"answer:b:1",
+            b"answer:abc:1",
+            b"answer:xy:1",
+            b"answer:1:1",
+            b"answer:aa:1",
+            b"xanswer:" + ours,
+        ]
         for key in others:
             pair.blue.set(key, "theirs")
         pair.copy(pair.feed(tenant))
-        assert sorted(k for k in pair.green.keys("*") if not k.startswith(b"tenant_lifecycle:")) == sorted(mine)
+        assert sorted(k for k in pair.green.keys("*") if not k.startswith(b"tenant_lifecycle:")) == sorted(
+            mine
+        )
         assert pair.suspects(tenant) == {}
         assert pair.source.remove(pair.feed(tenant), go_on)["answers"] == len(mine)
-        assert sorted(k for k in pair.blue.keys("*") if not k.startswith(b"tenant_lifecycle:")) == sorted(others)
+        assert sorted(k for k in pair.blue.keys("*") if not k.startswith(b"tenant_lifecycle:")) == sorted(
+            others
+        )
 
 
 def test_neighbours_are_left_alone_by_copy_repair_and_removal(pair: Pair) -> None:
@@ -136,7 +153,9 @@ def _dumps(db) -> dict[bytes, bytes]:
 
 
 def test_families_are_treated_as_the_map_says(pair: Pair) -> None:
-    pair.ids[US] = TenantIds({"collection": frozenset({"c1", "c*"})}, {NAMED: frozenset({"blob:7", "blob:gone"})})
+    pair.ids[US] = TenantIds(
+        {"collection": frozenset({"c1", "c*"})}, {NAMED: frozenset({"blob:7", "blob:gone"})}
+    )
     for key in ("vec:c1:a", "vec:c*:b", "vec:c2:no", "blob:7", "blob:8", "warm:1:x", "session:1:x"):
         pair.blue.set(key, key)
     assert {part.set for part in pair.source.split(pair.target, pair.feed())} == {"vectors", "named", "warm"}

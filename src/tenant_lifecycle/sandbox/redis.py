@@ -47,7 +47,7 @@ class RedisServer:
     appendonly: bool = False
     #: As in ``notify-keyspace-events``: ``KA`` sends what keyspace hints need; empty sends nothing.
     notify: str = ""
-    #: Further settings of redis.conf by name.
+    #: Further settings of redis.conf by name, as they stand in the file.
     settings: dict[str, str] = field(default_factory=dict)
     _was_up: bool = field(default=False, repr=False)
 
@@ -147,16 +147,12 @@ class RedisServer:
             )
         self._pidfile.unlink(missing_ok=True)
         self.log.unlink(missing_ok=True)
-        options = {
-            "port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder.absolute()), "daemonize": "yes",
-            "pidfile": str(self._pidfile), "logfile": str(self.log.absolute()), "save": "",
-            "appendonly": "yes" if self.appendonly else "no", "notify-keyspace-events": self.notify,
-            **self.settings,
-        }  # fmt: skip
-        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        config = self.folder.absolute() / "redis.conf"
+        config.touch(mode=0o600)
+        config.write_text("".join(f"{name} {value}\n" for name, value in self._options().items()))
         subprocess.run(
-            [str(found), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            cwd=self.folder, start_new_session=True, check=False,
+            [str(found), str(config)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, cwd=self.folder, start_new_session=True, check=False,
         )  # fmt: skip
         end = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < end:
@@ -167,6 +163,15 @@ class RedisServer:
                 return False
             time.sleep(0.005)
         return False
+
+    def _options(self) -> dict[str, str]:
+        home = self.folder.absolute()
+        return {
+            "port": str(self.port), "bind": "127.0.0.1", "dir": f'"{home}"', "daemonize": "yes",
+            "pidfile": f'"{self._pidfile}"', "logfile": f'"{home / "log"}"', "save": '""',
+            "appendonly": "yes" if self.appendonly else "no", "notify-keyspace-events": f'"{self.notify}"',
+            **self.settings,
+        }  # fmt: skip
 
     def _process(self) -> psutil.Process | None:
         """The process of the pid file, if it still is a server that works in this folder."""

@@ -28,8 +28,10 @@ QUIET_S = 5.0
 RECONNECT_S = (0.05, 0.2, 1.0)
 #: Ids of rows are read again at most this often, for keys that might have become the tenant's.
 IDS_EVERY_S = 1.0
-#: Keys that might be the tenant's with newer ids; more than this is a gap.
-MOST_UNDECIDED = 10_000
+#: A row that makes a key the tenant's is waited for as long as this; its transaction may still be open.
+UNDECIDED_S = 5.0
+#: Keys that might become the tenant's; more than this is a gap.
+MOST_UNDECIDED = 50_000
 
 
 def listen(
@@ -59,7 +61,7 @@ class _Listener:
     life: str = ""
     _connection: Line | None = None
     _ended: threading.Event = field(default_factory=threading.Event)
-    _undecided: set[bytes] = field(default_factory=set)
+    _undecided: dict[bytes, float] = field(default_factory=dict)
     _ids_read: float = 0.0
     thread: threading.Thread = field(init=False)
 
@@ -140,7 +142,7 @@ class _Listener:
         if whose.known(self.tenant).family_of(text_of(key)) is not None:
             self.on_key(key)
         elif whose.needs_ids:
-            self._undecided.add(key)
+            self._undecided[key] = time.monotonic()
             if len(self._undecided) > MOST_UNDECIDED:
                 self._undecided.clear()
                 self._report(f"{self.server.name}: too many keys of other tenants to look at")
@@ -151,14 +153,16 @@ class _Listener:
         if not self._undecided or now - self._ids_read < IDS_EVERY_S:
             return
         self._ids_read = now
-        undecided, self._undecided = self._undecided, set()
         try:
             resolved = self.server.whose.resolve(self.tenant)
         except LifecycleError as exc:
             self._report(f"{self.server.name}: whose the touched keys are could not be read: {exc}")
             return
-        for key in undecided:
-            if resolved.family_of(text_of(key)) is not None:
+        for key, since in list(self._undecided.items()):
+            ours = resolved.family_of(text_of(key)) is not None
+            if ours or now - since > UNDECIDED_S:
+                del self._undecided[key]
+            if ours:
                 self.on_key(key)
 
     def _connect_again(self) -> None:

@@ -3,9 +3,13 @@
 -- KEYS: the token's key, then every key that the commands name.
 -- ARGV: the token; then each command as the number of its words and its words.
 -- Returns one item per command: the error's text if it failed, else 0 or the number it answered.
+--
+-- A server whose memory is full refuses to keep a newer token, but must let us delete: then the token is kept
+-- after the deletion, when a script may store again.
 local seen, token = tonumber(redis.call('GET', KEYS[1]) or '-1'), tonumber(ARGV[1])
 if seen > token then return redis.error_reply('TLFENCED a newer driver token was seen') end
-if seen < token then redis.call('SET', KEYS[1], ARGV[1]) end
+local full = seen < token and redis.pcall('SET', KEYS[1], ARGV[1]).err
+if full and ARGV[3] ~= 'UNLINK' then return redis.error_reply(full) end
 local out, at = {}, 2
 while at <= #ARGV do
   local words = tonumber(ARGV[at])
@@ -17,4 +21,5 @@ while at <= #ARGV do
   end
   at = at + words + 1
 end
+if full then redis.call('SET', KEYS[1], ARGV[1]) end
 return out
