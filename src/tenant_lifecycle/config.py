@@ -31,7 +31,7 @@ DEFAULT_NAME, VARIABLE = "lifecycle.yaml", "TENANT_LIFECYCLE_CONFIG"
 _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
     "postgres": (frozenset({"dsn"}), ("dsn",)),
     "redis": (frozenset({"url", "writes"}), ("url",)),
-    "pinecone": (frozenset({"api_key", "host", "index", "writes"}), ("api_key", "index")),
+    "pinecone": (frozenset({"api_key", "create_index", "host", "index", "writes"}), ("api_key", "index")),
     "qdrant": (frozenset({"url", "path", "api_key", "writes"}), ()),
     "s3": (
         frozenset({"bucket", "endpoint", "region", "access_key", "secret_key", "profile", "writes"}),

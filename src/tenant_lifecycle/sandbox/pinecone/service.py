@@ -196,7 +196,7 @@ class Service:
         namespace = index.namespace(str(body.get("name") or ""), create=True)
         assert namespace is not None
         namespace.schema = body.get("schema")
-        namespace.write(lambda held: None, time.monotonic(), self.stale_s)
+        namespace.write(lambda _held: None, time.monotonic(), self.stale_s)
         return Answer(_description(namespace), 201)
 
     def list_namespaces(self, index: Index, query: Query) -> Answer:
