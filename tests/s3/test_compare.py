@@ -163,7 +163,6 @@ def test_an_upload_in_parts_is_compared_by_its_content(pair: Pair) -> None:
 
 
 def test_a_comparison_of_many_pages_misses_nothing(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tenant_lifecycle.stores.s3.listing.PAGE", 3)
     monkeypatch.setattr("tenant_lifecycle.stores.s3.listing.stacks.__kwdefaults__", {"page": 3, "after": ""})
     monkeypatch.setattr("tenant_lifecycle.stores.s3.compare.BATCH", 4)
     for n in range(10):

@@ -62,6 +62,19 @@ def test_deleted_undeleted_and_purged_objects_follow(pair: Pair) -> None:
     assert pair.suspects() == {}
 
 
+def test_tags_that_changed_or_went_follow_without_a_new_version(pair: Pair) -> None:
+    pair.put(KEY, b"one", Tagging="a=1")
+    pair.copy()
+    place = {"Bucket": pair.names[0], "Key": KEY}
+    pair.blue.put_object_tagging(**place, Tagging={"TagSet": [{"Key": "b", "Value": "x y"}]})
+    assert pair.repair(KEY) == 1
+    assert pair.suspects() == {}
+    pair.blue.delete_object_tagging(**place)
+    assert pair.repair(KEY) == 1
+    assert pair.suspects() == {}
+    assert pair.history(1, KEY) == [b"one"]
+
+
 def test_an_expired_old_version_goes_on_the_target_too(pair: Pair) -> None:
     first = pair.put(KEY, b"one")
     pair.put(KEY, b"two")
@@ -136,7 +149,6 @@ def test_a_driver_that_slept_for_long_looks_at_the_token_again(
     assert pair.repair(KEY) == 1
     newer = Feed("f1", US, 2)
     pair.source.repair(pair.target, newer, {})
-    pair.source._guard(newer)
     pair.target._guard(newer).check()
     pair.put(KEY, b"two")
     clock[0] += token.FRESH_S + 0.1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ __all__ = ["ObjectServer"]
 
 #: Importing the emulator takes a second or two, more on a busy machine.
 START_TIMEOUT_S = 90.0
+PORT_TIMEOUT_S = 10.0
 _VERSIONING = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
 
 
@@ -38,9 +40,11 @@ class ObjectServer:
     """
 
     folder: Path
+    #: Another one is taken if it turns out to be in use when the server is started the first time.
     port: int = field(default_factory=free_port)
     #: Made, with versioning on, at every start.
     buckets: tuple[str, ...] = ()
+    _was_up: bool = field(default=False, repr=False)
 
     @property
     def endpoint(self) -> str:
@@ -64,9 +68,11 @@ class ObjectServer:
             ServerFailed: it did not start.
         """
         if self._process() is None:
+            self._claim_port()
             self._launch()
         else:
             self.port = int(self._file.read_text().split()[1])
+        self._was_up = True
         for bucket in self.buckets:
             self.create_bucket(bucket)
 
@@ -120,6 +126,16 @@ class ObjectServer:
     @property
     def _file(self) -> Path:
         return self.folder / "objects.pid"
+
+    def _claim_port(self) -> None:
+        """Wait until the port is free if clients know it; else take another one if it is not."""
+        end = time.monotonic() + PORT_TIMEOUT_S
+        while not _is_free(self.port):
+            if not self._was_up:
+                self.port = free_port()
+            elif time.monotonic() > end:
+                raise ServerFailed(f"port {self.port} of the object server is in use by somebody else")
+            time.sleep(0.05)
 
     def _launch(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -187,3 +203,14 @@ class ObjectServer:
         end = time.monotonic() + timeout_s
         while time.monotonic() < end and self._process() is not None:
             time.sleep(0.01)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As the server does: connections of its predecessor that are still closing do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

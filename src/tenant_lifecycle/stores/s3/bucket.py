@@ -163,10 +163,11 @@ class Bucket:
 
     def set_tags(self, key: str, version: Version, tags: Tags) -> None:
         """Replace a version's tags."""
-        self.call(
-            "put_object_tagging", Key=key, **_exactly(version),
-            Tagging={"TagSet": [{"Key": name, "Value": value} for name, value in tags]},
-        )  # fmt: skip
+        if not tags:
+            self.call("delete_object_tagging", Key=key, **_exactly(version))
+            return
+        named = [{"Key": name, "Value": value} for name, value in tags]
+        self.call("put_object_tagging", Key=key, Tagging={"TagSet": named}, **_exactly(version))
 
 
 def condition(expected: Expected) -> dict[str, object]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 
-from tenant_lifecycle.errors import StoreError
+from tenant_lifecycle.errors import StoreError, StoreRejected
 from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.stores.s3.bucket import Bucket
 from tenant_lifecycle.stores.s3.connection import Absent
@@ -115,11 +115,14 @@ def rights(bucket: Bucket) -> list[Finding]:
     needs: tuple[tuple[str, Callable[[], object]], ...] = (
         ("s3:ListBucket", ask("list_objects_v2", Prefix=OURS, MaxKeys=1)),
         ("s3:ListBucketVersions", ask("list_object_versions", Prefix=OURS, MaxKeys=1)),
-        ("s3:ListBucketMultipartUploads", ask("list_multipart_uploads", Prefix=OURS, MaxUploads=1)),
+        ("s3:ListBucketMultipartUploads", ask("list_multipart_uploads", Prefix=OURS)),
         ("s3:PutObject", write),
         ("s3:GetObject", ask("get_object", Key=_PROBE)),
         ("s3:GetObjectTagging", ask("get_object_tagging", Key=_PROBE)),
-        ("s3:PutObjectTagging", ask("put_object_tagging", Key=_PROBE, Tagging={"TagSet": []})),
+        (
+            "s3:PutObjectTagging",
+            ask("put_object_tagging", Key=_PROBE, Tagging={"TagSet": [{"Key": "probe", "Value": "2"}]}),
+        ),
         ("s3:DeleteObjectVersion", lambda: bucket.call("delete_object", Key=_PROBE, **written)),
     )
     missing = [found for right, attempt in needs for found in _try(bucket, right, attempt)]
@@ -134,13 +137,12 @@ def _try(bucket: Bucket, right: str, attempt: Callable[[], object]) -> Iterator[
     except Absent:
         # What it needs was refused before, and said so.
         return
-    except StoreError as exc:
+    except StoreRejected as exc:
         yield refuse(
-            bucket,
-            "s3.rights",
-            f"{right}: {_said(bucket, exc)}",
-            f"allow {right} on the bucket and its objects",
-        )
+            bucket, "s3.rights", f"{right}: {_said(bucket, exc)}", f"allow {right} on the bucket and its objects"
+        )  # fmt: skip
+    except StoreError as exc:
+        yield refuse(bucket, "s3.reachable", f"{right}: {_said(bucket, exc)}", exc.next_step)
 
 
 def object_lock(bucket: Bucket) -> Iterator[Finding]:

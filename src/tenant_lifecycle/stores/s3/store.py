@@ -93,9 +93,7 @@ class S3Store:
     # -- Prepares
 
     def preflight(self, target: Store, tenant: TenantId) -> list[Finding]:
-        there = _s3(target)
-        self._history_with(there, anew=True)
-        return preflight.preflight(self.area, there.area.bucket, tenant)
+        return preflight.preflight(self.area, _s3(target).area.bucket, tenant)
 
     def create_missing(self, target: Store, tenant: TenantId) -> list[str]:  # noqa: ARG002
         there = _s3(target)

@@ -29,6 +29,7 @@ PART = 8 * 1024 * 1024
 MOST_PARTS, LARGEST_COPY = 10_000, 5 * 1024**3
 #: Bytes of one part of a copy inside the service.
 COPIED_PART = 512 * 1024 * 1024
+_BLOCK = 256 * 1024
 #: Streamed uploads in parts at one time; each holds a part or two in memory.
 _streams = threading.BoundedSemaphore(3)
 
@@ -72,8 +73,8 @@ def bring(ways: Ways, tenant: str, key: str, version: Version, tags: Tags, expec
     with _streams:
         facts, body = ways.source.open(key, version)
         with _upload(ways.target, tenant, key, attributes(facts, version, tags), expected) as upload:
-            for content in _pieces(ways.source.store, body, version.size):
-                upload.send(content)
+            for piece in _pieces(ways.source.store, body, version.size):
+                upload.send(piece)
             return upload.complete()
 
 
@@ -157,12 +158,23 @@ def look(bucket: Bucket, key: str, expected: Expected) -> None:
         raise Changed("looked at")
 
 
-def _pieces(store: str, body: IO[bytes], size: int) -> Iterator[bytes]:
-    """The content in parts; above 80 GB they grow, because there may be 10,000."""
-    length = max(PART, -(-size // MOST_PARTS))
+def _pieces(store: str, body: IO[bytes], size: int) -> Iterator[bytearray]:
+    """The content in parts, all in one piece of memory: each is gone when the next is asked for.
+
+    Above 80 GB the parts grow, because there may be 10,000.
+    """
+    piece = bytearray(max(PART, -(-size // MOST_PARTS)))
+    filled = 0
     with translating(store, "get_object"):
-        while content := body.read(length):
-            yield content
+        while block := body.read(min(_BLOCK, len(piece) - filled)):
+            piece[filled : filled + len(block)] = block
+            filled += len(block)
+            if filled == len(piece):
+                yield piece
+                filled = 0
+    if filled:
+        del piece[filled:]
+        yield piece
 
 
 class _Upload:
@@ -172,7 +184,7 @@ class _Upload:
         self.bucket, self.key, self.id, self.expected = bucket, key, id, expected
         self.parts: list[dict[str, object]] = []
 
-    def send(self, content: bytes) -> None:
+    def send(self, content: bytearray) -> None:
         md5 = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
         answer = self._part("upload_part", Body=content, ContentMD5=md5)
         self._done(answer["ETag"])
