@@ -21,7 +21,7 @@ from tenant_lifecycle.stores.pinecone import ours
 from tenant_lifecycle.stores.pinecone.client import batches
 from tenant_lifecycle.stores.pinecone.patience import Patience
 from tenant_lifecycle.stores.pinecone.side import OURS, Side, candidates
-from tenant_lifecycle.stores.pinecone.vectors import content, upserts
+from tenant_lifecycle.stores.pinecone.vectors import stored_bytes, upserts
 
 #: Pages of 100 ids that are fetched ahead of what is written.
 _AHEAD = 4
@@ -103,7 +103,7 @@ def copy_part(source: Side, target: Side, feed: Feed, part: Part, check: Check) 
         ours.guard(target, feed, patience)
         target.client.upsert(namespace, body, patience)
         progress.items += len(body)
-        progress.bytes += sum(_stored_bytes(one) for one in body)
+        progress.bytes += sum(stored_bytes(one) for one in body)
         progress.after = body[-1]["id"]
         _note(target, id, record, progress, patience)
     _note(target, id, {**record, "done": True}, progress, patience)
@@ -133,8 +133,3 @@ def _vectors(source: Side, namespace: str, after: str, patience: Patience) -> It
 def _in_order(vectors: dict[str, Vector]) -> Iterator[Vector]:
     for id in sorted(vectors):
         yield vectors[id]
-
-
-def _stored_bytes(body: dict[str, object]) -> int:
-    stored = content(Vector(**{"metadata": None, **body}))  # type: ignore[arg-type]
-    return stored.bytes if stored is not None else 0

@@ -91,3 +91,9 @@ def _size(vector: Vector) -> int:
     sparse = len(vector.sparse_values.indices) if vector.sparse_values is not None else 0
     metadata = len(json.dumps(vector.metadata, ensure_ascii=True)) if vector.metadata else 0
     return 100 + 6 * len(vector.id) + _FLOAT_TEXT * (len(vector.values) + 2 * sparse) + metadata
+
+
+def stored_bytes(body: Mapping[str, Any]) -> int:
+    """What a written vector takes where it is stored, about."""
+    sparse = body.get("sparse_values") or {"indices": ()}
+    return 4 * len(body["values"]) + 12 * len(sparse["indices"]) + len(_canonical(body.get("metadata") or {}))
