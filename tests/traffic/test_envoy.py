@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,7 @@ from tenant_lifecycle.errors import StoreRejected, StoreUnavailable
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.testing.applications import NamedApplications
 from tenant_lifecycle.testing.router_contract import Client, route
-from tenant_lifecycle.traffic.envoy.counters import Bin, Timed
+from tenant_lifecycle.traffic.envoy.counters import NAME_HEADER, Bin, Timed, tree_name
 from tenant_lifecycle.traffic.envoy.health import EnvoyHealth
 from tenant_lifecycle.traffic.envoy.router import EnvoyRouter
 from traffic.benches import EnvoyBench, running, wait_for
@@ -60,11 +64,20 @@ def test_the_operators_routes_stay_behind_ours_and_lend_their_settings(bench: En
     assert after[-len(before) :] == before
     mine = [entry for entry in after if "/lent/" in str(entry.get("name"))]
     assert len(mine) == 3
-    for entry in mine:
-        assert entry["route"]["timeout"] == before[-1]["route"]["timeout"]  # type: ignore[index]
-        assert entry["route"]["retry_policy"] == before[-1]["route"]["retry_policy"]  # type: ignore[index]
+    writes, reads = before[-2]["route"], before[-1]["route"]
+    for entry, lender in zip(mine, (writes, writes, reads), strict=True):
+        assert entry["route"]["timeout"] == lender["timeout"]  # type: ignore[index]
+        assert entry["route"]["retry_policy"] == lender["retry_policy"]  # type: ignore[index]
+    assert writes != reads
     bench.router.clear_route(TenantId("lent"))
     assert routes_in(bench) == before
+
+
+def test_envoy_acts_on_a_route_when_setting_it_returns(bench: EnvoyBench) -> None:
+    for n in range(40):
+        bench.router.set_route(route("at once", n))
+        version = json.loads(bench.files())["version_info"]
+        assert bench.router._running() == version
 
 
 def test_a_route_put_before_ours_by_hand_is_seen(bench: EnvoyBench, client: Client) -> None:
@@ -169,13 +182,13 @@ def test_a_client_cannot_choose_where_it_is_counted(bench: EnvoyBench, client: C
     bench.router.set_route(route("victim", 0))
     client.ask("victim")
     before = bench.router.served(TenantId("victim"))
-    from tenant_lifecycle.traffic.envoy.counters import NAME_HEADER, tree_name
-
-    forged = {NAME_HEADER: tree_name(TenantId("victim"), "r")}
-    client.ask("nobody at all", headers=forged)
-    client.ask("victim", headers={NAME_HEADER: "tl_other_r"})
+    # Envoy itself drops such headers of strangers, but believes who says that it comes from inside.
+    for inside in ({}, {"x-forwarded-for": "10.0.0.1"}):
+        forged = {NAME_HEADER: tree_name(TenantId("victim"), "r")}
+        client.ask("nobody at all", headers=forged | inside)
+        client.ask("victim", headers={NAME_HEADER: "tl_other_r"} | inside)
     after = bench.router.served(TenantId("victim"))
-    assert after["blue"].requests == before["blue"].requests + 1
+    assert after["blue"].requests == before["blue"].requests + 2
     assert bench.router.admin.stats("tl_other") == []
 
 
@@ -196,6 +209,31 @@ def test_two_processes_lose_no_route(bench: EnvoyBench) -> None:
     assert [writer.wait(60) for writer in writers] == [0, 0]
     for name in (f"{name} {n}" for name in ("one", "two") for n in range(8)):
         assert bench.router.actual(TenantId(name)) == route(name, 40)
+
+
+def test_an_application_that_restarts_fails_no_read(bench: EnvoyBench) -> None:
+    bench.router.set_route(route("restarted", 100, "green"))
+    answers: Counter[str] = Counter()
+    stop = threading.Event()
+
+    def load() -> None:
+        client = Client(bench.address)
+        while not stop.is_set():
+            answers[client.ask("restarted", path="/slow" if sum(answers.values()) % 2 else "/")] += 1
+        client.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(load)
+        try:
+            for _ in range(3):
+                time.sleep(0.2)
+                bench.applications.refuse("green")
+                time.sleep(0.1)
+                bench.applications.accept("green")
+        finally:
+            stop.set()
+        job.result()
+    assert set(answers) == {"green"}
 
 
 # -- health

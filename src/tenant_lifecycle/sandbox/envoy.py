@@ -12,6 +12,7 @@ from typing import Any
 from tenant_lifecycle.sandbox.postgres import free_port
 from tenant_lifecycle.sandbox.proxy_process import ProxyProcess, connects
 from tenant_lifecycle.traffic.envoy.router import EnvoyRouter
+from tenant_lifecycle.traffic.tenant_header import WRITE_METHODS
 
 ROUTES = "tenant_routes"
 _TYPE = "type.googleapis.com/envoy"
@@ -114,23 +115,31 @@ class EnvoyServer:
         self.stop()
 
     def _first_routes(self) -> dict[str, Any]:
-        action = {
-            "cluster": self.default,
-            "timeout": f"{self.timeout_s}s",
-            # Only what never reached an application is sent again, so that no write is done twice.
-            "retry_policy": {
-                "retry_on": "connect-failure,refused-stream,reset-before-request",
-                "num_retries": 5,
-                "retry_back_off": {"base_interval": "0.05s", "max_interval": "0.5s"},
-            },
-        }
-        host = {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": action}]}
+        methods = {"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(WRITE_METHODS)}}}
+        # A write is sent again only if it never reached an application; a read also if the answer never came.
+        never_arrived = "connect-failure,refused-stream,reset-before-request"
+        routes = [
+            {"match": {"prefix": "/", "headers": [methods]}, "route": self._action(never_arrived)},
+            {"match": {"prefix": "/"}, "route": self._action("connect-failure,refused-stream,reset")},
+        ]
         resource = {
             "@type": f"{_TYPE}.config.route.v3.RouteConfiguration",
             "name": ROUTES,
-            "virtual_hosts": [host],
+            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}],
         }
         return {"version_info": "first", "resources": [resource]}
+
+    def _action(self, retry_on: str) -> dict[str, Any]:
+        """To the default environment; an application that restarts within a second fails nothing."""
+        return {
+            "cluster": self.default,
+            "timeout": f"{self.timeout_s}s",
+            "retry_policy": {
+                "retry_on": retry_on,
+                "num_retries": 8,
+                "retry_back_off": {"base_interval": "0.05s", "max_interval": "0.4s"},
+            },
+        }
 
     def _bootstrap(self) -> dict[str, Any]:
         return {

@@ -175,7 +175,7 @@ class RouterContract:
         self, bench: RouterBench, client: Client, tenant: str
     ) -> None:
         where: dict[int, str] = {}
-        for green in (0, 10, 25, 50, 100, 50, 25, 0):
+        for green in (0, 10, 25, 50, 75, 100, 75, 25, 0):
             bench.router.set_route(route(tenant, green))
             grows = "green" if Counter(where.values())["green"] <= 4 * green else "blue"
             time.sleep(0.05)

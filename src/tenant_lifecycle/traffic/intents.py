@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from tenant_lifecycle.errors import StoreRejected
@@ -19,6 +21,11 @@ class Intents:
     def __init__(self, file: WholeFile) -> None:
         self._file = file
 
+    @classmethod
+    def beside(cls, file: Path, router: str) -> Intents:
+        """In a folder of its own beside the router's file: Envoy looks at its file whenever one is renamed there."""
+        return cls(WholeFile(file.parent / ".tenant-lifecycle" / f"{file.name}.intended", router))
+
     def get(self, tenant: TenantId) -> Route | None:
         """The route that was asked for; None if there is none."""
         return _route(tenant, self._read().get(tenant))
@@ -29,6 +36,9 @@ class Intents:
 
     def put(self, tenant: TenantId, route: Route | None) -> None:
         """Note that this route was asked for; None: that it was taken away."""
+        with suppress(OSError):
+            # Where it cannot be made, locking says why.
+            self._file.path.parent.mkdir(exist_ok=True)
         with self._file.alone():
             routes = self._read()
             before = routes.pop(tenant, None)
@@ -36,7 +46,7 @@ class Intents:
             if before != after:
                 if after is not None:
                     routes[tenant] = after
-                self._file.replace(json.dumps({"version": 1, "routes": routes}, indent=1, sort_keys=True))
+                self._file.replace(json.dumps({"version": 1, "routes": routes}, sort_keys=True))
 
     def _read(self) -> dict[str, Any]:
         text = self._file.read()

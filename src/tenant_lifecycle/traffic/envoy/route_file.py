@@ -48,7 +48,8 @@ class RouteFile:
                 return before
             host["routes"] = routes
             document["version_info"] = f"tl-{max(number(before), number(running)) + 1}-{secrets.token_hex(4)}"
-            self.file.replace(json.dumps(document, indent=1))
+            # Without indentation: with it, writing 200 tenants' routes takes half a second.
+            self.file.replace(json.dumps(document))
             return str(document["version_info"])
 
     def in_effect(self, dump: Any) -> list[Entry]:

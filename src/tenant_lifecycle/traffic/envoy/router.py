@@ -15,7 +15,7 @@ from tenant_lifecycle.traffic.base import Route, Served
 from tenant_lifecycle.traffic.envoy.admin import Admin
 from tenant_lifecycle.traffic.envoy.counters import FILTER, read_served
 from tenant_lifecycle.traffic.envoy.route_file import RouteFile, number
-from tenant_lifecycle.traffic.envoy.routes import Entry, Shape, catch_all, is_of, tenants, with_route
+from tenant_lifecycle.traffic.envoy.routes import Entry, Shape, is_of, lenders, tenants, with_route
 from tenant_lifecycle.traffic.intents import Intents
 from tenant_lifecycle.traffic.targets import Targets
 from tenant_lifecycle.traffic.tenant_header import SESSION_COOKIE, encode_tenant
@@ -47,7 +47,7 @@ class EnvoyRouter:
         self.targets = Targets(targets)
         self.admin = Admin(admin, name)
         self._file = RouteFile(WholeFile(routes, name), route_config, virtual_host)
-        self._intents = Intents(WholeFile(routes.with_name(f"{routes.name}.intended"), name))
+        self._intents = Intents.beside(routes, name)
         self._shape = Shape(self.targets, cookie)
         self._timeout_s = timeout_s
 
@@ -124,7 +124,7 @@ class EnvoyRouter:
         self._intents.put(tenant, route)
 
         def change(routes: list[Entry]) -> list[Entry]:
-            entries = self._shape.entries(route, catch_all(routes)) if route is not None else []
+            entries = self._shape.entries(route, lenders(routes)) if route is not None else []
             return with_route(routes, tenant, entries)
 
         version = self._file.rewrite(change, running)

@@ -7,8 +7,8 @@
     x-tenant-id = acme                                 -> clusters by weight, chosen by the session's hash
 
 Ours stand first in the virtual host, so that what the operator wrote behind them goes on for everybody else.
-Everything but the choice of the cluster (time-outs, retries, rewrites) is taken from the operator's own
-catch-all route. Entries are read back strictly: what is not exactly as we write it, is no route of ours.
+Everything but the choice of the cluster (time-outs, retries, rewrites) is lent by the operator's own
+catch-all routes: one for requests that write, if there is one, and one for all. Entries are read back strictly: what is not exactly as we write it, is no route of ours.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _CHOICE = (
     "cluster", "cluster_header", "weighted_clusters", "cluster_specifier_plugin", "inline_cluster_specifier_plugin",
     "hash_policy",
 )  # fmt: skip
+_METHODS: Entry = {"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(WRITE_METHODS)}}}
 _PER_ROUTE = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
 
 
@@ -50,11 +51,11 @@ class Shape:
     #: The cookie that names the session where the header is missing.
     cookie: str
 
-    def entries(self, route: Route, catch_all: Entry | None) -> list[Entry]:
-        """The route as entries, in the order that counts."""
+    def entries(self, route: Route, lenders: Mapping[str, Entry]) -> list[Entry]:
+        """The route as entries, in the order that counts; ``lenders`` as `lenders` finds them."""
         writer = {"cluster": self.targets.target(route.writer)}
         return [
-            self._entry(route, kind, match, choice, catch_all)
+            self._entry(route, kind, match, choice, lenders)
             for (kind, match), choice in zip(
                 _matches(route.tenant).items(), (writer, writer, self._reads(route)), strict=True
             )
@@ -62,31 +63,35 @@ class Shape:
 
     def route(self, tenant: TenantId, routes: Iterable[Entry]) -> Route | None:
         """The tenant's route among a virtual host's; None if there is none, or one that we would not write."""
-        found = [entry for entry in _ours(routes) if _tenant_of(entry) == tenant]
+        found = [entry for entry in _ours(routes) if is_of(entry, tenant)]
         route = self._guess(tenant, found)
-        if route is None or [_choice(entry) for entry in self.entries(route, None)] != [
+        if route is None or [_choice(entry) for entry in self.entries(route, {})] != [
             _choice(entry) for entry in found
         ]:
             return None
         return route
 
-    def _entry(self, route: Route, kind: str, match: Entry, choice: Entry, catch_all: Entry | None) -> Entry:
-        action = copy.deepcopy(catch_all["route"]) if catch_all else {}
-        others = {key: value for key, value in action.items() if key not in _CHOICE}
-        tree = tree_name(route.tenant, READ if kind == "read" else WRITE)
+    def _entry(
+        self, route: Route, kind: str, match: Entry, choice: Entry, lenders: Mapping[str, Entry]
+    ) -> Entry:
+        purpose = READ if kind == "read" else WRITE
+        lent = copy.deepcopy(lenders.get(purpose, {}))
+        action = {key: value for key, value in lent.pop("route", {}).items() if key not in _CHOICE}
+        tree = tree_name(route.tenant, purpose)
         mutation = {
             "header": {"key": NAME_HEADER, "value": tree},
             "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
         }
         per_filter = {"@type": _PER_ROUTE, "mutations": {"request_mutations": [{"append": mutation}]}}
-        outer = {
-            key: copy.deepcopy(value)
-            for key, value in (catch_all or {}).items()
-            if key not in ("name", "match", "route")
-        }
-        outer["typed_per_filter_config"] = {**outer.get("typed_per_filter_config", {}), FILTER: per_filter}
         name = f"{_OURS}{encode_tenant(route.tenant)}/{kind}"
-        return {"name": name, "match": match, "route": {**others, **choice}, **outer}
+        filters = {**lent.pop("typed_per_filter_config", {}), FILTER: per_filter}
+        return {
+            **lent,
+            "name": name,
+            "match": match,
+            "route": {**action, **choice},
+            "typed_per_filter_config": filters,
+        }
 
     def _reads(self, route: Route) -> Entry:
         intervals = self.targets.intervals(route)
@@ -125,9 +130,9 @@ class Shape:
 def with_route(routes: list[Entry], tenant: TenantId, entries: list[Entry]) -> list[Entry]:
     """A virtual host's routes with these for the tenant, ours of other tenants as they are, then the rest."""
     ours = [entry for entry in routes if _is_ours(entry)]
-    others = [entry for entry in ours if _tenant_of(entry) != tenant]
+    others = [entry for entry in ours if not is_of(entry, tenant)]
     rest = [entry for entry in routes if not _is_ours(entry)]
-    place = next((at for at, entry in enumerate(ours) if _tenant_of(entry) == tenant), len(others))
+    place = next((at for at, entry in enumerate(ours) if is_of(entry, tenant)), len(others))
     return [*others[:place], *entries, *others[place:], *rest]
 
 
@@ -137,26 +142,30 @@ def tenants(routes: Iterable[Entry]) -> list[TenantId]:
     return [tenant for tenant in dict.fromkeys(found) if tenant is not None]
 
 
-def catch_all(routes: Iterable[Entry]) -> Entry | None:
-    """The operator's route for everything that nothing else matches; None if there is none."""
+def lenders(routes: Iterable[Entry]) -> dict[str, Entry]:
+    """The operator's catch-all routes, for reads and for writes; what is not there is left out."""
+    found: dict[str, Entry] = {}
     for entry in routes:
-        if not _is_ours(entry) and entry.get("match") == {"prefix": "/"} and "route" in entry:
-            return entry
-    return None
+        if not _is_ours(entry) and "route" in entry:
+            if entry.get("match") == {"prefix": "/", "headers": [_METHODS]}:
+                found.setdefault(WRITE, entry)
+            elif entry.get("match") == {"prefix": "/"}:
+                found.setdefault(WRITE, entry)
+                found.setdefault(READ, entry)
+    return found
 
 
 def is_of(entry: Entry, tenant: TenantId) -> bool:
     """Whether an entry is one of ours for that tenant."""
-    return _is_ours(entry) and _tenant_of(entry) == tenant
+    return str(entry.get("name", "")).startswith(f"{_OURS}{encode_tenant(tenant)}/")
 
 
 def _matches(tenant: TenantId) -> Mapping[str, Entry]:
     """What each of the tenant's entries matches, first one first."""
     by_tenant = {"name": TENANT_HEADER, "string_match": {"exact": encode_tenant(tenant)}}
-    methods = {"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(WRITE_METHODS)}}}
     marked = {"name": WRITE_HEADER, "string_match": {"exact": "1"}}
     return {
-        "write-method": {"prefix": "/", "headers": [by_tenant, methods]},
+        "write-method": {"prefix": "/", "headers": [by_tenant, _METHODS]},
         "write-header": {"prefix": "/", "headers": [by_tenant, marked]},
         "read": {"prefix": "/", "headers": [by_tenant]},
     }

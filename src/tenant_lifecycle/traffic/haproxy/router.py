@@ -43,7 +43,7 @@ class HAProxyRouter:
         self._map = str(map_file)
         self._table = table
         self._file = WholeFile(map_file, name)
-        self._intents = Intents(WholeFile(map_file.with_name(f"{map_file.name}.intended"), name))
+        self._intents = Intents.beside(map_file, name)
 
     def probe(self) -> list[Finding]:
         """Whether the file can be read, HAProxy answers, and follows the map and counts."""
