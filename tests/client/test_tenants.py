@@ -315,3 +315,30 @@ def test_local_and_stores_must_be_known(two: Two) -> None:
         two.client(local="red")
     with pytest.raises(UsageError, match="no client"):
         two.client(environments={"blue": Environment("", {"redis": object()})})
+
+
+def test_a_key_is_entered_once_in_a_quick_block(two: Two) -> None:
+    two.open_journal()
+    client = two.client()
+
+    def quick(session: Session) -> None:
+        for number in range(50):
+            session.redis().set("k", number)
+
+    def slow(session: Session) -> None:
+        for number in range(3):
+            session.redis().set("slow", number)
+            time.sleep(0.1)
+
+    client.write(A, quick)
+    client.write(A, slow)
+    assert client.counts()["keys_entered"] < 45, "the key stays entered"
+    assert sum(e.key == b"slow" for e in two.entries()) == 3, "the transaction was asked about again"
+
+
+def test_the_default_namespace_is_entered_as_the_service_lists_it(two: Two, everything: TwoSides) -> None:
+    two.open_journal()
+    client = two.client(environments=everything)
+    client.write(A, lambda s: s.vectors().upsert([("i", [1.0, 2.0])]))
+    assert {e.key for e in two.entries(store="vectors")} == {b"__default__\0i"}
+    assert client.read(A, lambda r: list(r.stores["vectors"].fetch(ids=["i"]).vectors)) == ["i"]
