@@ -6,15 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import boto3
 import psycopg
-import redis
-from botocore.config import Config
-from pinecone import Pinecone
 
-from tenant_lifecycle import config as configuration
-from tenant_lifecycle.client.environment import Bucket, Environment
-from tenant_lifecycle.client.tenants import ReadSession, TenantClient
+from tenant_lifecycle.client import Bucket, ReadSession, TenantClient
+from tenant_lifecycle.wiring.client import open_client
 
 T = TypeVar("T")
 
@@ -83,34 +78,6 @@ class _Contents:
 
 def open_tenants(config: Path, environment: str) -> Tenants:
     """The client of an installation, for the service's instance in one environment."""
-    environments = {
-        name: Environment(
-            stores["postgres"].settings["dsn"],
-            {store.name: _client(store) for store in stores.values() if store.kind != "postgres"},
-        )
-        for name, stores in configuration.load(config).environments.items()
-    }
-    client = TenantClient(environments, home=next(iter(environments)), local=environment)
+    client = open_client(config, environment)
     client.listen()
     return Tenants(client)
-
-
-def _client(store: configuration.StoreConfig) -> Any:
-    settings = store.settings
-    if store.kind == "redis":
-        return redis.Redis.from_url(settings["url"], socket_timeout=5, protocol=2)
-    if store.kind == "pinecone":
-        return Pinecone(api_key=settings["api_key"], host=settings["host"]).index(settings["index"])
-    return Bucket(
-        _s3(settings, Config(max_pool_connections=32)),
-        settings["bucket"],
-        _s3(settings, Config(max_pool_connections=32, connect_timeout=0.2, read_timeout=0.25,
-                             retries={"total_max_attempts": 1})),
-    )  # fmt: skip
-
-
-def _s3(settings: Any, options: Config) -> Any:
-    return boto3.client(
-        "s3", endpoint_url=settings["endpoint"], region_name=settings["region"],
-        aws_access_key_id=settings["access_key"], aws_secret_access_key=settings["secret_key"], config=options,
-    )  # fmt: skip
