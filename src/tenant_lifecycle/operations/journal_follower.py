@@ -89,6 +89,7 @@ class JournalFollower:
             self.check()
             if self._came_out(marker):
                 return True
+            trouble: LifecycleError | None = None
             try:
                 with self._passing:
                     if not self._came_out(marker, forget=False):
@@ -97,10 +98,12 @@ class JournalFollower:
                 if not exc.retryable:
                     self._failed(exc)
                     raise
-                logger.info("feed %s: %s", self._feed.name, exc)
+                trouble = exc
             if self._came_out(marker):
                 return True
             if time.monotonic() >= deadline:
+                if trouble is not None:
+                    raise trouble
                 return False
             time.sleep(min(OPEN_S, max(0.0, deadline - time.monotonic())))
 

@@ -201,6 +201,7 @@ class Follower(Protocol):
         """Wait until everything before the marker is applied; False when the time is over.
 
         Raises:
+            StoreError: the time is over, and this is why it is not there yet (retryable).
             FeedError: the follower failed; it will not get there.
         """
 

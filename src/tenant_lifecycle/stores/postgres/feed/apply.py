@@ -91,6 +91,8 @@ class Progress:
     #: When the oldest record in hand was received; None while nothing is in hand.
     in_hand_since: float | None = None
     pending: bool = False
+    #: Why the batch in hand is tried again; None while all is well.
+    trouble: LifecycleError | None = None
     touched: dict[int, set[bytes]] = field(default_factory=dict)
     #: Changed at the source although the target is the writer, and left out.
     foreign: dict[int, set[bytes]] = field(default_factory=dict)
@@ -162,11 +164,13 @@ class Applier:
             try:
                 with translating(self._sides.target.name):
                     step()
+                self._progress.trouble = None
                 return
             except LifecycleError as exc:
                 self._drop_session()
                 if not exc.retryable:
                     raise
+                self._progress.trouble = exc
                 logger.warning("feed %s: %s; trying again", self._sides.feed.name, exc)
                 self._stopping.wait(pause)
                 pause = min(pause * 2, 2.0)

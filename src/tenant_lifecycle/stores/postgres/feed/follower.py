@@ -142,9 +142,9 @@ class PostgresFollower:
                 del self._passed[marker]
                 return True
         self.check()
-        full = self.paused()
-        if full is not None:
-            raise full
+        for trouble in (self.paused(), self._progress.trouble):
+            if trouble is not None:
+                raise trouble
         return False
 
     def lag(self) -> Lag:
