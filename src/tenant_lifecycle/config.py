@@ -32,7 +32,7 @@ _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
     "postgres": (frozenset({"dsn"}), ("dsn",)),
     "redis": (frozenset({"url", "writes"}), ("url",)),
     "pinecone": (frozenset({"api_key", "create_index", "host", "index", "writes"}), ("api_key", "index")),
-    "qdrant": (frozenset({"url", "path", "api_key", "writes"}), ()),
+    "qdrant": (frozenset({"api_key", "collection", "path", "tenant_field", "url", "writes"}), ()),
     "s3": (
         frozenset({"bucket", "endpoint", "region", "access_key", "secret_key", "profile", "writes"}),
         ("bucket",),
