@@ -10,9 +10,13 @@ import pytest
 
 from s3_pair import THEM, US, MakePair, Pair, nothing
 from tenant_lifecycle.errors import Fenced, StoreBusy
+from tenant_lifecycle.model.keymap import Family, KeyMap
+from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.model.templates import Template
 from tenant_lifecycle.stores.base import Feed
 from tenant_lifecycle.stores.s3 import token
 from tenant_lifecycle.stores.s3.bucket import Bucket
+from tenant_lifecycle.stores.s3.owned import own_place
 
 KEY = "documents/12/a"
 
@@ -106,6 +110,45 @@ def test_whatever_happens_on_both_sides_repair_makes_them_equal(pair: Pair, seed
         assert pair.repair(KEY) == 0
 
 
+def test_of_a_long_history_the_newest_versions_count(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tenant_lifecycle.stores.s3.listing.HISTORY_LIMIT", 3)
+    for n in range(5):
+        pair.put(KEY, b"%d" % n)
+    pair.copy()
+    assert pair.history(1, KEY) == [b"2", b"3", b"4"]
+    assert pair.suspects() == {}
+    pair.put(KEY, b"5")
+    assert pair.suspects() == {"documents": frozenset({KEY.encode()})}
+    assert pair.repair(KEY) == 1
+    # What is older than the limit stays on the target, and does not count.
+    assert pair.history(1, KEY) == [b"2", b"3", b"4", b"5"]
+    assert pair.suspects() == {}
+    assert pair.repair(KEY) == 0
+
+
+def test_a_longer_key_is_not_taken_for_the_one_asked(pair: Pair) -> None:
+    pair.put(KEY + "b", b"longer")
+    pair.put_there(KEY, b"extra")
+    assert pair.repair(KEY) == 1
+    assert pair.history(1, KEY) == []
+    (found,) = pair.source.compare_keys(pair.target, US, {"documents": frozenset({(KEY + "b").encode()})})
+    assert found.kind == "missing on target"
+
+
+def test_our_own_objects_are_nobodys_whatever_a_template_says(make_pair: MakePair) -> None:
+    tenant = TenantId(".tenant-lifecycle")
+    pair = make_pair(keys=KeyMap({"all": Family(Template.parse("{tenant}/*"))}), tenant=tenant)
+    pair.put(".tenant-lifecycle/x", b"looks like ours")
+    assert pair.copy() == 0
+    assert pair.source.set_of(tenant, b".tenant-lifecycle/x") is None
+    token = own_place(tenant) + "token"
+    assert pair.green.get_object(Bucket=pair.names[1], Key=token)["Body"].read() == b'{"token": 1}'
+    assert pair.target.remove(pair.feed, nothing) == {"all": 0}
+    assert pair.green.get_object(Bucket=pair.names[1], Key=token)
+    codes = [one.code for one in pair.source.preflight(pair.target, tenant)]
+    assert "s3.reserved" in codes
+
+
 def test_other_peoples_keys_are_left_alone(pair: Pair) -> None:
     pair.put("documents/1/a", b"theirs")
     pair.put_there("documents/1/b", b"a resident's")
@@ -143,7 +186,7 @@ def test_an_older_token_is_refused_and_changes_nothing(pair: Pair) -> None:
 def test_a_driver_that_slept_for_long_looks_at_the_token_again(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = [0.0]
+    clock = [100.0]
     monkeypatch.setattr(token.time, "monotonic", lambda: clock[0])
     pair.put(KEY, b"one")
     assert pair.repair(KEY) == 1

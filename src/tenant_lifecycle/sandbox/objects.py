@@ -73,8 +73,12 @@ class ObjectServer:
         else:
             self.port = int(self._file.read_text().split()[1])
         self._was_up = True
-        for bucket in self.buckets:
-            self.create_bucket(bucket)
+        try:
+            for bucket in self.buckets:
+                self.create_bucket(bucket)
+        except BaseException:
+            self.kill()
+            raise
 
     def stop(self) -> None:
         """End it and wait until it is gone; what it held is lost."""

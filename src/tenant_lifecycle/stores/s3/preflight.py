@@ -10,7 +10,7 @@ from tenant_lifecycle.model.keymap import KeyMap, ResolvedKeys
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.s3.bucket import Bucket
 from tenant_lifecycle.stores.s3.connection import Absent
-from tenant_lifecycle.stores.s3.owned import Area, family_stacks, keeps_versions, moved
+from tenant_lifecycle.stores.s3.owned import OURS, Area, family_stacks, keeps_versions, moved
 from tenant_lifecycle.stores.s3.probe import fine, object_lock, refuse, rights, warn
 from tenant_lifecycle.stores.s3.provision import exists
 from tenant_lifecycle.stores.s3.stack import HISTORY_LIMIT, Stack
@@ -33,6 +33,7 @@ def preflight(source: Area, target: Bucket, tenant: TenantId) -> list[Finding]:
         ]
     resolved = source.resolve(tenant)
     return [
+        *_reserved(here, resolved),
         *_unmapped(here, source.keys, resolved),
         *_unreadable(here, resolved, history=keeps_versions(here) != ""),
         *_target(here, target, resolved),
@@ -49,6 +50,14 @@ def _target(here: Bucket, target: Bucket, resolved: ResolvedKeys) -> Iterator[Fi
     yield from _versioning(here, target)
     yield from object_lock(target)
     yield from rights(target)
+
+
+def _reserved(bucket: Bucket, resolved: ResolvedKeys) -> Iterator[Finding]:
+    if any(pattern.prefix.startswith(OURS) for pattern in resolved.patterns()):
+        yield refuse(
+            bucket, "s3.reserved", f"the tenant's keys would begin with {OURS}, where our own objects lie",
+            "keep the tenant's objects elsewhere",
+        )  # fmt: skip
 
 
 def _unmapped(bucket: Bucket, keys: KeyMap, resolved: ResolvedKeys) -> Iterator[Finding]:
