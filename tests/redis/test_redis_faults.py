@@ -186,8 +186,8 @@ BIG_ONES = {
     "string": "redis.call('SETRANGE', KEYS[1], 67108864, 'end')",
     "list": "for n = 1, 640 do redis.call('RPUSH', KEYS[1], string.rep(string.format('%03d', n), 40000)) end",
     "hash": "for n = 1, 640 do redis.call('HSET', KEYS[1], n, string.rep(string.format('%03d', n), 40000)) end",
-    "zset": "local pad = string.rep('x', 9000) for n = 1, 8000 do redis.call('ZADD', KEYS[1], n, n .. pad) end",
-    "stream": "local pad = string.rep('x', 9000) for n = 1, 8000 do redis.call('XADD', KEYS[1], n .. '-1', 'f', n .. pad) end",
+    "zset": "local pad = string.rep('x', 30000) for n = 1, 2400 do redis.call('ZADD', KEYS[1], n, n .. pad) end",
+    "stream": "local pad = string.rep('x', 30000) for n = 1, 2400 do redis.call('XADD', KEYS[1], n .. '-1', 'f', n .. pad) end",
 }
 
 
@@ -221,7 +221,7 @@ def _spoil(db: Any, kind: str, key: str) -> None:
         case "hash":
             db.hset(key, "321", "x")
         case "zset":
-            db.zadd(key, {b"321" + b"x" * 9000: 321.5})
+            db.zadd(key, {b"321" + b"x" * 30000: 321.5})
         case "stream":
             db.xdel(key, "321-1")
 
@@ -282,6 +282,16 @@ def test_a_dump_that_the_target_does_not_understand_is_carried_in_pieces(
     monkeypatch.setattr(carry, "_dumped", newer)
     assert pair.copy() == len(keys)
     assert pair.suspects() == {}
+
+
+def test_scripts_that_the_server_forgot_are_sent_again(pair: Pair) -> None:
+    pair.blue.set("answer:1:a", 1)
+    pair.copy()
+    for db in (pair.blue, pair.green):
+        db.script_flush()
+    pair.blue.set("answer:1:a", 2)
+    assert pair.source.repair(pair.target, pair.feed(), {"answers": frozenset({b"answer:1:a"})}) == 1
+    assert pair.green.get("answer:1:a") == b"2"
 
 
 def test_many_threads_and_one_store(pair: Pair) -> None:

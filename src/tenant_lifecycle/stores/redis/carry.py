@@ -44,44 +44,61 @@ def carry(reader: Session, writer: Session, feed: Feed, keys: Sequence[bytes], c
     """
     items = size = 0
     waiting = list(keys)
-    reading = _begin(reader, waiting)
-    while reading is not None:
+    reading = begin(reader, waiting)
+    while waiting:
         check()
-        dumped = _received(reading, waiting)
+        dumped = reading.received()
         waiting = waiting[len(dumped) :]
-        small = [one for one in dumped if one.dump is not None or one.kind == NONE]
         # The source reads on while the target stores.
-        reading = _begin(reader, waiting)
-        storing = ours.begin(writer, feed, [_stored(one) for one in small]) if small else None
-        answers = storing.answers() if storing is not None else []
-        slow = [one for one in dumped if one.dump is None and one.kind != NONE]
-        for one, answer in zip(small, answers, strict=True):
-            if not isinstance(answer, bytes):
-                continue
-            if ours.NEWER_DUMP.encode() not in answer:
-                raise ours.refused(answer, writer.store)
-            slow.append(one)
-        if slow and reading is not None:
+        reading = begin(reader, waiting)
+        slow = store(writer, feed, dumped)
+        if slow:
             # The reader's connection is needed; what was read ahead is read again.
-            reading.result()
-            reading = None
-        for one in slow:
-            pieces.rebuild(reader, writer, feed, one.key, check)
+            reading.received()
+            for key in slow:
+                pieces.rebuild(reader, writer, feed, key, check)
+            reading = begin(reader, waiting)
         items += sum(one.kind != NONE for one in dumped)
         size += sum(one.size for one in dumped)
-        if reading is None:
-            reading = _begin(reader, waiting)
     return Copied(items, size)
 
 
-def _begin(reader: Session, waiting: Sequence[bytes]) -> Running | None:
-    return reader.begin(DUMPS, waiting[:CALL_KEYS], [BIG_BYTES, CALL_BYTES]) if waiting else None
+def store(writer: Session, feed: Feed, dumped: Sequence[Dumped]) -> list[bytes]:
+    """Store what was read, delete what was not there; the keys that are left to be rebuilt in pieces.
+
+    Raises: as `carry`.
+    """
+    slow = [one.key for one in dumped if one.dump is None and one.kind != NONE]
+    small = [one for one in dumped if one.dump is not None or one.kind == NONE]
+    answers = ours.begin(writer, feed, [_stored(one) for one in small]).answers() if small else []
+    for one, answer in zip(small, answers, strict=True):
+        if isinstance(answer, bytes):
+            if ours.NEWER_DUMP.encode() not in answer:
+                raise ours.refused(answer, writer.store)
+            slow.append(one.key)
+    return slow
 
 
-def _received(reading: Running, waiting: Sequence[bytes]) -> list[Dumped]:
-    """As many of the keys as one call reached."""
-    found = cast("list[list[object]]", reading.result())
-    return [_dumped(key, entry) for key, entry in zip(waiting, found, strict=False)]
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Keys on their way from the source."""
+
+    keys: Sequence[bytes]
+    #: None: there are none.
+    running: Running | None
+
+    def received(self) -> list[Dumped]:
+        """As many of the keys as one call reached; to be called once."""
+        if self.running is None:
+            return []
+        found = cast("list[list[object]]", self.running.result())
+        return [_dumped(key, entry) for key, entry in zip(self.keys, found, strict=False)]
+
+
+def begin(reader: Session, keys: Sequence[bytes]) -> Reading:
+    """Have the source read the first ones of these keys."""
+    some = keys[:CALL_KEYS]
+    return Reading(some, reader.begin(DUMPS, some, [BIG_BYTES, CALL_BYTES]) if some else None)
 
 
 def _dumped(key: bytes, entry: list[object]) -> Dumped:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from tenant_lifecycle.model.verification import Difference, DifferenceKind
 from tenant_lifecycle.stores.redis import values
@@ -91,9 +90,11 @@ def look(on: tuple[Session, Session], keys: Sequence[Named]) -> list[Both]:
 
 def seen(reply: Reply) -> tuple[int, list[Seen]]:
     """The result of `DIGESTS`: the time, and keys as far as the call went."""
-    now, *entries = cast("list[int | list[object]]", reply)
-    return cast("int", now), [
-        Seen(*cast("tuple[bytes, int, int, bytes]", tuple(cast("list[object]", e)))) for e in entries
+    now, kinds, expiries, sizes, digests = reply
+    columns = zip(kinds.split(), expiries.split(), sizes.split(), digests.split(), strict=True)
+    return now, [
+        Seen(kind, int(expiry), int(size), b"" if digest == b"-" else digest)
+        for kind, expiry, size, digest in columns
     ]
 
 

@@ -69,81 +69,73 @@ class Session:
     def __init__(self, connection: Line, store: str) -> None:
         self.store = store
         self._connection = connection
-        self._due = 0
+        self._sent = self._read = 0
+        #: Replies that came before the one that was asked for, by number of their command.
+        self._parked: dict[int, Reply] = {}
 
-    def send(self, *commands: Sequence[Word]) -> None:
-        """Send commands, all at once; each has one reply."""
+    def send(self, *commands: Sequence[Word]) -> int:
+        """Send commands, all at once; each has one reply. Returns the number of the first."""
         with translating(self.store):
             self._connection.send_packed_command(self._connection.pack_commands(commands))
-        self._due += len(commands)
+        first = self._sent
+        self._sent += len(commands)
+        return first
 
-    def receive(self) -> Reply:
-        """The reply to the oldest command without one.
+    def receive(self, number: int) -> Reply:
+        """The reply to a command, by its number; each is received once.
 
         Raises:
             StoreError: the server refused that command, or the connection broke.
         """
-        with translating(self.store):
-            try:
-                reply = self._connection.read_response()
-            except driver.ResponseError:
-                self._due -= 1
-                raise
-        self._due -= 1
+        while number not in self._parked:
+            with translating(self.store):
+                try:
+                    self._parked[self._read] = self._connection.read_response()
+                except driver.ResponseError as exc:
+                    self._parked[self._read] = exc
+            self._read += 1
+        reply = self._parked.pop(number)
+        if isinstance(reply, driver.RedisError):
+            raise translated(reply, self.store) from reply
         return reply
 
     def call(self, *words: Word) -> Reply:
         """Send one command and wait for its reply."""
-        self.send(words)
-        return self.receive()
+        return self.receive(self.send(words))
 
     def calls(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
-        """Send commands and wait for all replies; the first error is raised when all are in."""
-        self.send(*commands)
-        replies: list[Reply] = []
-        failed: LifecycleError | None = None
-        for _ in commands:
-            try:
-                replies.append(self.receive())
-            except LifecycleError as exc:
-                if self._broken:
-                    raise
-                failed = failed or exc
-        if failed is not None:
-            raise failed
-        return replies
+        """Send commands and wait for all replies. Raises as `receive`."""
+        first = self.send(*commands) if commands else 0
+        return [self.receive(number) for number in range(first, first + len(commands))]
 
     def begin(self, script: Script, keys: Sequence[bytes], arguments: Sequence[Word]) -> Running:
         """Have the server run a script; the result is fetched from what is returned."""
-        self.send(("EVALSHA", script.sha, len(keys), *keys, *arguments))
-        return Running(self, script, keys, arguments)
+        number = self.send(("EVALSHA", script.sha, len(keys), *keys, *arguments))
+        return Running(self, number, script, keys, arguments)
 
     def run(self, script: Script, keys: Sequence[bytes], arguments: Sequence[Word]) -> Reply:
         """Run a script and wait for its result."""
         return self.begin(script, keys, arguments).result()
 
     @property
-    def _broken(self) -> bool:
-        return not self._connection.is_connected
-
-    @property
     def clean(self) -> bool:
-        """Whether the connection can be used by somebody else."""
-        return self._due == 0 and not self._broken
+        """Whether the connection can be used by somebody else: no reply is due."""
+        return self._read == self._sent and self._connection.is_connected
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A script that was sent off; `result` must be called exactly once, in the order of sending."""
+    """A script that was sent off; `result` is called once."""
 
     session: Session
+    number: int
     script: Script
     keys: Sequence[bytes]
     arguments: Sequence[Word]
 
     def result(self) -> Reply:
         try:
-            return self.session.receive()
+            return self.session.receive(self.number)
         except StoreRejected as exc:
             if not isinstance(exc.__cause__, driver.NoScriptError):
                 raise

@@ -27,16 +27,22 @@ def compare(source: Server, target: Server, tenant: TenantId, set_name: str, che
     resolved = source.whose.resolve(tenant)
     items = leaves = 0
     suspects: set[bytes] = set()
-    with source.session() as here, target.session() as there:
-        for walked in (here, there):
-            with (source if walked is here else target).session() as walker:
-                for page in listed(walker, resolved, set_name):
-                    check()
-                    leaves += 1
-                    for one, difference in _compared((here, there), [(set_name, key) for key in page]):
-                        items += walked is here and one.here.there
-                        if difference is not None:
-                            suspects.add(one.key)
+    with source.session() as walker, source.session() as here, target.session() as there:
+        for page in listed(walker, resolved, set_name):
+            check()
+            leaves += 1
+            for one, difference in _compared((here, there), [(set_name, key) for key in page]):
+                items += one.here.there
+                if difference is not None:
+                    suspects.add(one.key)
+    with target.session() as walker, source.session() as here, target.session() as there:
+        for page in listed(walker, resolved, set_name):
+            check()
+            leaves += 1
+            # What is on both sides was compared above.
+            if here.call("EXISTS", *page) < len(page):
+                found = _compared((here, there), [(set_name, key) for key in page])
+                suspects.update(one.key for one, difference in found if difference is not None)
     return Compared(items, leaves, {set_name: frozenset(suspects)} if suspects else {})
 
 

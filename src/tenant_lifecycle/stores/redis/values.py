@@ -54,9 +54,11 @@ def _batches(keys: Sequence[Sized]) -> Iterator[list[Sized]]:
 
 def _unequal_whole(on: On, keys: Sequence[Sized]) -> Iterator[bytes]:
     commands = [(name, key, *rest) for key, kind, _ in keys for name, *rest in [_WHOLE[kind]]]
-    for session in on:
-        session.send(*commands)
-    sides = [[_whole(session, kind) for _, kind, _ in keys] for session in on]
+    firsts = [session.send(*commands) for session in on]
+    sides = [
+        [_whole(session, first + at, kind) for at, (_, kind, _) in enumerate(keys)]
+        for session, first in zip(on, firsts, strict=True)
+    ]
     for (key, _, _), here, there in zip(keys, *sides, strict=True):
         if here is _CHANGED or there is _CHANGED or here != there:
             yield key
@@ -66,9 +68,9 @@ def _unequal_whole(on: On, keys: Sequence[Sized]) -> Iterator[bytes]:
 _CHANGED = object()
 
 
-def _whole(session: Session, kind: bytes) -> object:
+def _whole(session: Session, number: int, kind: bytes) -> object:
     try:
-        reply: Reply = session.receive()
+        reply: Reply = session.receive(number)
     except StoreRejected:
         return _CHANGED
     if kind == b"set":
