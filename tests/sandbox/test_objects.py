@@ -15,7 +15,6 @@ from tenant_lifecycle.sandbox import objects
 from tenant_lifecycle.sandbox.objects import ObjectServer
 from tenant_lifecycle.sandbox.postgres import ServerFailed
 
-
 #: The emulator looks at no signature, but takes a request without one for a stranger's.
 SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=app/20260101/us-east-1/s3/aws4_request"}
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import boto3
+import redis
 from botocore.config import Config
 from pinecone import Pinecone
 
-import redis
 from tenant_lifecycle.sandbox.items import ItemReader, object_items, redis_items, vector_items
 from tenant_lifecycle.sandbox.parts import Part
 
