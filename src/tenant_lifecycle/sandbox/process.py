@@ -61,14 +61,19 @@ class Process:
             self.port = int(self._note()["port"])
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        for last in (False, False, True):
+        for last in (False, False, False, False, True):
             try:
                 self._start()
             except ServerFailed as exc:
                 if last or "address already in use" not in str(exc).lower():
                     raise
-                self.port = free_port()
+                # Clients know the port of a server that was up before: wait for it. Else take another.
+                if self._was_up.exists():
+                    time.sleep(0.5)
+                else:
+                    self.port = free_port()
             else:
+                self._was_up.touch()
                 return
 
     def stop(self) -> None:
@@ -132,6 +137,10 @@ class Process:
     @property
     def _note_file(self) -> Path:
         return self.folder / "process.json"
+
+    @property
+    def _was_up(self) -> Path:
+        return self.folder / "was-up"
 
     def _note(self) -> dict[str, float]:
         note: dict[str, float] = json.loads(self._note_file.read_text())
