@@ -6,18 +6,17 @@ relative to the file. Secrets come in as ``${VARIABLE}`` and never show in a ``r
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tenant_lifecycle.errors import ConfigError
-from tenant_lifecycle.model.durations import parse_duration
+from tenant_lifecycle.gates_file import read_gates, read_steps
 from tenant_lifecycle.model.flip import FlipBudget
 from tenant_lifecycle.model.plan import Cutover
 from tenant_lifecycle.model.policy import MigrationPolicy, ProvisionHook
+from tenant_lifecycle.model.strategy import Strategy
 from tenant_lifecycle.yaml_file import Node
 from tenant_lifecycle.yaml_file import load as load_yaml
 from tenant_lifecycle.yaml_file import parse as parse_yaml
@@ -40,13 +39,6 @@ _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
 _MOST_WORKERS = 16
 
 T = TypeVar("T")
-
-
-class Strategy(StrEnum):
-    """How a tier's tenants are moved; this version moves every tenant with no downtime."""
-
-    ZERO_DOWNTIME = "zero_downtime"
-    MAINTENANCE_WINDOW = "maintenance_window"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +185,17 @@ def _tiers(node: Node | None, policy: MigrationPolicy, folder: Path) -> dict[str
 
 #: Keys of ``policies``; a tier may change any of them.
 _POLICY_KEYS = frozenset(
-    {"cutover", "settle", "workers", "verification_max_age", "max_repairs", "flip", "provision"}
+    {
+        "cutover",
+        "settle",
+        "workers",
+        "verification_max_age",
+        "max_repairs",
+        "flip",
+        "provision",
+        "cutover_steps",
+        "gates",
+    }
 )
 
 
@@ -216,6 +218,8 @@ def _with(fields: Mapping[str, Node], base: MigrationPolicy, folder: Path) -> Mi
         max_repairs=get("max_repairs", lambda node: node.integer(minimum=0), base.max_repairs),
         flip=get("flip", lambda node: _flip(node, base.flip), base.flip),
         provision=get("provision", lambda node: _hook(node, folder), base.provision),
+        cutover_steps=get("cutover_steps", read_steps, base.cutover_steps),
+        gates=get("gates", lambda node: read_gates(node, base.gates), base.gates),
     )
 
 
@@ -254,17 +258,8 @@ def _hook(node: Node, folder: Path) -> ProvisionHook:
 
 
 def _seconds(node: Node) -> float:
-    try:
-        seconds = parse_duration(node.text())
-    except ValueError as exc:
-        raise node.error(str(exc)) from exc
-    if not math.isfinite(seconds):
-        raise node.error("the duration is too long")
-    return seconds
+    return node.seconds()
 
 
 def _positive(node: Node) -> float:
-    seconds = _seconds(node)
-    if seconds <= 0:
-        raise node.error("the duration must be longer than nothing")
-    return seconds
+    return node.seconds(positive=True)

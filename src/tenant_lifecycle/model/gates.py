@@ -191,9 +191,7 @@ def failures(judgement: Judgement) -> Judgement:
     return Judgement(tuple(judgement.of(Verdict.FAIL)))
 
 
-def confirm(
-    judgement: Judgement, seen: Mapping[str, int], looks: int
-) -> tuple[Judgement, dict[str, int]]:
+def confirm(judgement: Judgement, seen: Mapping[str, int], looks: int) -> tuple[Judgement, dict[str, int]]:
     """Turn failures of latency and business that were not seen ``looks`` times in a row into inconclusive.
 
     ``seen`` is what the look before returned; errors need no confirmation, their test is sequential.
@@ -264,7 +262,11 @@ def _errors(target: Health, other: Health, policy: GatePolicy, over: bool) -> Ga
     said = "no requests yet" if share is None else f"{_percent(share)} of {requests} requests failed{beside}"
     if above and (proven or (over and requests >= policy.samples)):
         verdict, said = Verdict.FAIL, f"{said}; the limit is {_percent(limit)}"
-        if compared is not None and compared > policy.errors and evidence(errors, requests, compared) < needed:
+        if (
+            compared is not None
+            and compared > policy.errors
+            and evidence(errors, requests, compared) < needed
+        ):
             verdict, said = Verdict.INCONCLUSIVE, f"{said}, and the other side is no better"
     elif above:
         verdict, said = Verdict.INCONCLUSIVE, f"{said}; too few to tell it from {_percent(limit)}"
@@ -316,6 +318,8 @@ def _percent(share: float) -> str:
 def sentences(results: Iterable[GateResult]) -> str:
     """The gates' sentences as one, each source named."""
     return "; ".join(
-        f"{result.source}: {result.sentence}" if result.source and result.gate != "answer" else result.sentence
+        f"{result.source}: {result.sentence}"
+        if result.source and result.gate != "answer"
+        else result.sentence
         for result in results
     )

@@ -41,9 +41,9 @@ class StepLook:
     elapsed_s: float
     #: Since somebody could last tell.
     unclear_s: float
-    #: Who said ``promote`` and ``rollback``; "" if nobody.
-    promoted_by: str = ""
-    rolled_back_by: str = ""
+    #: Whether a person said ``promote`` and ``rollback``.
+    promoted: bool = False
+    rolled_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ def decide_step(look: StepLook, policy: GatePolicy) -> Decision:
 
     A person may skip the time and what nobody can tell, never a gate that fails or data that is not ready.
     """
-    if look.rolled_back_by:
-        said = GateResult("person", Verdict.FAIL, f"{look.rolled_back_by} said rollback")
+    if look.rolled_back:
+        said = GateResult("person", Verdict.FAIL, "a person said rollback")
         return Decision(Move.BACK, said.sentence, (said,))
     if look.data.wrong:
         differs = GateResult("data", Verdict.FAIL, look.data.wrong)
@@ -71,10 +71,12 @@ def decide_step(look: StepLook, policy: GatePolicy) -> Decision:
     if failed:
         return Decision(Move.BACK, sentences(failed), failed)
     missing = _missing(look, policy)
-    if look.promoted_by:
+    if look.promoted:
         if look.data.ready:
-            return Decision(Move.ON, f"{look.promoted_by} said promote")
-        return Decision(Move.STAY, f"told to promote; waits: {look.data.not_ready or 'the data is looked at'}")
+            return Decision(Move.ON, "a person said promote")
+        return Decision(
+            Move.STAY, f"told to promote; waits: {look.data.not_ready or 'the data is looked at'}"
+        )
     if not missing:
         return Decision(Move.ON, "every gate passes")
     if look.unclear_s > policy.inconclusive_s and policy.on_inconclusive is OnInconclusive.FAIL:

@@ -79,8 +79,10 @@ class Steering:
     def close(self) -> None:
         """Give back every connection; safe to repeat."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for part in (*self.routers, *self.sources):
-            part.close()
+        for router in self.routers:
+            router.close()
+        for source in self.sources:
+            source.close()
 
 
 def _drift(router: Router, tenant: TenantId) -> list[Finding]:

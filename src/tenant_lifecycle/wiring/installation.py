@@ -15,6 +15,7 @@ from tenant_lifecycle.model.ownership import OwnershipMap
 from tenant_lifecycle.model.policy import MigrationPolicy
 from tenant_lifecycle.stores.base import Resolves, Store
 from tenant_lifecycle.stores.registry import no_ids, open_store
+from tenant_lifecycle.traffic.steering import Steering
 
 Stores = Mapping[str, Mapping[str, Store]]
 
@@ -34,6 +35,8 @@ class Installation:
     tiers: Mapping[str, MigrationPolicy] = field(default_factory=dict)
     #: The file it was read from; a runner process of its own reads it again. None: no such process.
     file: Path | None = None
+    #: Opens routers and health sources anew at each call; None if there is no router.
+    open_steering: Callable[[], Steering | None] = lambda: None
 
     def policy_for(self, tier: str) -> MigrationPolicy:
         return self.tiers.get(tier, self.policy)
