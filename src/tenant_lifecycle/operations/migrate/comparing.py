@@ -1,7 +1,8 @@
 """The data of both sides, compared in a thread of its own while requests move from one to the other.
 
 The gates must be looked at every second, and comparing everything may take an hour: so they are apart. Every
-step compares everything once and then what is touched. While the target serves requests *any* difference
+step compares everything once, then what is touched, and everything again and again with pauses that keep the
+cost down. While the target serves requests *any* difference
 counts, also one that was mended: somebody may have been answered from it.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from tenant_lifecycle.engine.steps import Interrupted, StepContext
 from tenant_lifecycle.errors import Fenced, LeaseLost, LifecycleError, StoreBusy, StoreUnavailable
@@ -19,10 +20,13 @@ from tenant_lifecycle.model.shifting import DataState
 from tenant_lifecycle.operations.migrate.proving import ensure_proved
 from tenant_lifecycle.operations.migrate.provision import keep_counters_ahead
 from tenant_lifecycle.operations.migrate.session import BACK, FORWARD, Session
+from tenant_lifecycle.operations.proof import Proof
 from tenant_lifecycle.stores.base import Check
 
 #: How often the dirty items are looked at.
 LOOK_S = 1.0
+#: Between two full comparisons: so many times what the last one took, and at least so long.
+PAUSE_TIMES, LEAST_PAUSE_S = 10.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class DataWatch:
         self._state = DataState()
         self._detail: Json = {"ready": False, "not_ready": "the data is being looked at"}
         self._repaired: int | None = None
+        #: On the monotonic clock.
+        self._verify_at = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name=f"data {self._session.operation_id}", daemon=True
@@ -107,10 +113,12 @@ class DataWatch:
             self._repaired = self._count_repaired()
             while True:
                 self._look()
-                if self._state.wrong or self._stopping.wait(0.0 if self._must_verify() else LOOK_S):
+                if self._state.wrong:
                     return
-                if self._must_verify():
+                if self._state.ready and time.monotonic() >= self._verify_at:
                     self._verify()
+                elif self._stopping.wait(LOOK_S):
+                    return
         except (_Stopped, Interrupted, LeaseLost, Fenced):
             return
         except LifecycleError as error:
@@ -128,21 +136,18 @@ class DataWatch:
             wrong=self._difference(),
         )
 
-    def _must_verify(self) -> bool:
-        return self._state.ready and not self._state.verified
-
     def _verify(self) -> None:
-        """Compare everything once; a store that is away meanwhile is tried again with the next look."""
+        """Compare everything; a store that is away meanwhile is tried again with a later look."""
+        began = time.monotonic()
         try:
-            for pair in self._session.way(FORWARD).stores:
-                proof = self._session.proof(FORWARD, pair, self._safe_point)
-                if proof.verified_at < self._began:
-                    proof.verify()
+            for proof in self._proofs():
+                proof.verify()
+            self._verify_at = time.monotonic() + max(LEAST_PAUSE_S, PAUSE_TIMES * (time.monotonic() - began))
         except (StoreUnavailable, StoreBusy) as error:
             self._state = DataState(not_ready=str(error))
             self._stopping.wait(LOOK_S)
 
-    def _proofs(self) -> list[Any]:
+    def _proofs(self) -> list[Proof]:
         return [self._session.proof(FORWARD, p, self._safe_point) for p in self._session.way(FORWARD).stores]
 
     def _verified(self) -> bool:
