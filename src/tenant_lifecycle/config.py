@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from tenant_lifecycle.errors import ConfigError
 from tenant_lifecycle.gates_file import read_gates, read_steps
+from tenant_lifecycle.health_file import HealthConfig, read_health
 from tenant_lifecycle.model.flip import FlipBudget
 from tenant_lifecycle.model.plan import Cutover
 from tenant_lifecycle.model.policy import MigrationPolicy, ProvisionHook
@@ -76,6 +77,8 @@ class Config:
     environments: Mapping[str, Mapping[str, StoreConfig]]
     tiers: Mapping[str, TierConfig]
     policy: MigrationPolicy
+    #: Where the gates get their numbers from, by name.
+    health: Mapping[str, HealthConfig] = field(default_factory=dict)
 
     def policy_for(self, tier: str) -> MigrationPolicy:
         """The policy of a tier; of an unknown tier or none, the general one."""
@@ -113,7 +116,7 @@ def find(given: Path | None, environ: Mapping[str, str]) -> Path:
 
 def _read(top: Node, path: Path) -> Config:
     sections = top.mapping(
-        {"version", "control", "state_folder", "ownership", "environments", "tiers", "policies"},
+        {"version", "control", "state_folder", "ownership", "environments", "tiers", "policies", "health"},
         required=("version", "environments"),
     )
     if sections["version"].integer() != 1:
@@ -129,6 +132,7 @@ def _read(top: Node, path: Path) -> Config:
         environments=_environments(sections["environments"]),
         tiers=_tiers(sections.get("tiers"), policy, folder),
         policy=policy,
+        health=read_health(sections["health"]) if "health" in sections else {},
     )
 
 

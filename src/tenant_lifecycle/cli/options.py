@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tenant_lifecycle.cli.output import OutputFormat
+from tenant_lifecycle.gates_file import parse_steps
 from tenant_lifecycle.model.durations import parse_duration
 
 
@@ -14,6 +15,14 @@ def duration(text: str) -> float:
     """Parser of options that take ``30m``."""
     try:
         return parse_duration(text)
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from exc
+
+
+def steps(text: str) -> tuple[int, ...]:
+    """Parser of options that take ``10,25,50``."""
+    try:
+        return parse_steps(text)
     except ValueError as exc:
         raise typer.BadParameter(str(exc)) from exc
 
