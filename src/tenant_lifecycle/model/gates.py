@@ -14,7 +14,7 @@ inequality), however often anybody looks. Three errors out of three requests are
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -158,30 +158,41 @@ def judge_readings(
             continue
         other = reading.other if before is None else before.get(reading.source, Health())
         assert other is not None
-        judgement += judge(reading.target, other, policy, source=reading.source, over=over)
+        judgement += judge(
+            reading.target, other, policy, source=reading.source, over=over, knows=reading.knows
+        )
     if not readings:
         return Judgement((GateResult("answer", Verdict.INCONCLUSIVE, "no health source is configured"),))
     return judgement
 
 
 def judge(
-    target: Health, other: Health, policy: GatePolicy, *, source: str = "", over: bool = False
+    target: Health,
+    other: Health,
+    policy: GatePolicy,
+    *,
+    source: str = "",
+    over: bool = False,
+    knows: Collection[str] = (),
 ) -> Judgement:
     """Judge the target against the other side by the numbers of one source.
 
     ``over``: the time of the step is over, so an excess of errors counts also where it is not proven.
-    A source is asked only for what it knows: one that counts no requests but has a business number is
-    judged by that alone.
+    ``knows``: see `Reading.knows`. A source is asked only for what it knows: one that counts no requests but
+    has a business number is judged by that alone.
     """
-    counts = bool(target.requests or other.requests) or not (
-        _knows(target, other, "p99_ms") or _knows(target, other, "business")
-    )
+
+    def asked(name: str) -> bool:
+        return name in knows or any(known(getattr(side, name)) is not None for side in (target, other))
+
+    counts = bool(target.requests or other.requests) or "requests" in knows
+    counts = counts or not (asked("p99_ms") or asked("business"))
     results: list[GateResult] = []
     if counts:
         results += [_samples(target, other, policy), _errors(target, other, policy, over)]
-    if _knows(target, other, "p99_ms"):
+    if asked("p99_ms"):
         results.append(_latency(target, other, policy, counts))
-    if _knows(target, other, "business"):
+    if asked("business"):
         results.append(_business(target, other, policy, counts))
     return Judgement(tuple(replace(result, source=source) for result in results))
 
@@ -228,10 +239,6 @@ def evidence(errors: int, requests: int, limit: float) -> float:
         ratios.append(errors * math.log(share / limit) + good * math.log((1.0 - share) / (1.0 - limit)))
     most = max(ratios)
     return most + math.log(sum(math.exp(ratio - most) for ratio in ratios) / len(ratios))
-
-
-def _knows(target: Health, other: Health, name: str) -> bool:
-    return any(known(getattr(side, name)) is not None for side in (target, other))
 
 
 def _samples(target: Health, other: Health, policy: GatePolicy) -> GateResult:

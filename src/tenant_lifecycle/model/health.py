@@ -58,3 +58,5 @@ class Reading:
     other: Health | None = None
     #: Why there is no answer.
     why: str = ""
+    #: Fields of `Health` that the source was set up to know: silence about one of them is no pass.
+    knows: frozenset[str] = frozenset()

@@ -120,4 +120,6 @@ def _read(source: HealthSource, tenant: TenantId, target: str, other: str, windo
     except Exception as error:
         # A stranger's source: what it raises is no reason to stop watching with the others.
         return Reading(source.name, why=f"unexpected {type(error).__name__}")
-    return Reading(source.name, here, there)
+    # A source may say what it was set up to know; one that does not is taken by what it answers.
+    knows = frozenset(getattr(source, "knows", ()))
+    return Reading(source.name, here, there, knows=knows)

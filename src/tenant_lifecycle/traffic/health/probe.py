@@ -44,6 +44,11 @@ class ProbeHealth:
     _probes: dict[tuple[TenantId, str], deque[_Probe]] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
+    @property
+    def knows(self) -> frozenset[str]:
+        """Fields of `Health` that a probe measures."""
+        return frozenset({"requests", "errors", "p99_ms"})
+
     def health(self, tenant: TenantId, environment: str, window_s: float) -> Health:
         """Probe now, and report every probe within the window."""
         url = self.urls.get(environment)

@@ -73,6 +73,11 @@ class PrometheusHealth:
     token: str = field(default="", repr=False)
     timeout_s: float = 2.0
 
+    @property
+    def knows(self) -> frozenset[str]:
+        """Fields of `Health` that there is a query for."""
+        return frozenset("p99_ms" if number == "p99_seconds" else number for number in self.queries)
+
     def health(self, tenant: TenantId, environment: str, window_s: float) -> Health:
         """Ask every query; see `base.HealthSource.health`."""
         found = {

@@ -31,6 +31,8 @@ class QueryHealth:
     dsns: Mapping[str, str] = field(repr=False)
     sql: str
     timeout_s: float = 2.0
+    #: Fields of `Health` that its rows have, also where they are null.
+    knows: frozenset[str] = frozenset()
     _connections: dict[str, psycopg.Connection[dict[str, Any]]] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -43,6 +45,7 @@ class QueryHealth:
             raise self._rejected(
                 f"the column {unknown[0]!r} means nothing; known are {', '.join(sorted(COLUMNS))}"
             )
+        self.knows = self.knows | row.keys()
         numbers = {name: None if value is None else known(float(value)) for name, value in row.items()}
         return Health(
             requests=round(numbers.get("requests") or 0.0),
