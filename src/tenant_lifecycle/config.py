@@ -123,14 +123,16 @@ def _read(top: Node, path: Path) -> Config:
         raise sections["version"].error("this version of the format is not known; known is 1")
     folder = path.absolute().parent
     own = folder / ".tenant-lifecycle"
+    tiers = sections.get("tiers")
     policy = _policy(sections.get("policies"), MigrationPolicy(), folder)
+    policy, hybrid = _strategy(sections.get("policies"), policy, tiers)
     return Config(
         file=path,
         control_database=_control(sections.get("control"), own / "control.db", folder),
         state_folder=_path(sections.get("state_folder"), own / "state", folder),
         ownership_file=_path(sections.get("ownership"), folder / "ownership.yaml", folder),
         environments=_environments(sections["environments"]),
-        tiers=_tiers(sections.get("tiers"), policy, folder),
+        tiers=_tiers(tiers, policy, hybrid, folder),
         policy=policy,
         health=read_health(sections["health"]) if "health" in sections else {},
     )
@@ -174,17 +176,45 @@ def _store(name: str, node: Node) -> StoreConfig:
     return StoreConfig(name, kind, settings)
 
 
-def _tiers(node: Node | None, policy: MigrationPolicy, folder: Path) -> dict[str, TierConfig]:
+def _tiers(
+    node: Node | None, policy: MigrationPolicy, hybrid: Mapping[str, Strategy], folder: Path
+) -> dict[str, TierConfig]:
     tiers: dict[str, TierConfig] = {}
     for name, place in (node.mapping() if node is not None else {}).items():
         fields = place.mapping({"strategy", *_POLICY_KEYS})
-        strategy = fields.pop("strategy", None)
-        tiers[name] = TierConfig(
-            name,
-            Strategy(strategy.choice([s.value for s in Strategy])) if strategy else Strategy.ZERO_DOWNTIME,
-            _with(fields, policy, folder),
-        )
+        of_tier = policy
+        if "strategy" in fields:
+            chosen = Strategy(
+                fields.pop("strategy").choice([s.value for s in Strategy if s is not Strategy.HYBRID])
+            )
+            of_tier = replace(policy, strategy=chosen, strategy_why=f"tier {name}")
+        elif name in hybrid:
+            why = f"tier {name} in policies.hybrid"
+            of_tier = replace(policy, strategy=hybrid[name], strategy_why=why)
+        of_tier = _with(fields, of_tier, folder)
+        tiers[name] = TierConfig(name, of_tier.strategy, of_tier)
     return tiers
+
+
+def _strategy(
+    node: Node | None, policy: MigrationPolicy, tiers: Node | None
+) -> tuple[MigrationPolicy, dict[str, Strategy]]:
+    """The policy with the general strategy, and what ``policies.hybrid`` says by tier."""
+    fields = node.mapping() if node is not None else {}
+    chosen = Strategy(fields["strategy"].choice(list(Strategy))) if "strategy" in fields else None
+    if (chosen is Strategy.HYBRID) is not ("hybrid" in fields):
+        place = fields.get("hybrid") or fields["strategy"]
+        raise place.error("strategy: hybrid and the key hybrid, a strategy by tier, belong together")
+    hybrid: dict[str, Strategy] = {}
+    if "hybrid" in fields:
+        names = tiers.mapping() if tiers is not None else {}
+        plain = [s.value for s in Strategy if s is not Strategy.HYBRID]
+        by_tier = fields["hybrid"].mapping(set(names))
+        hybrid = {name: Strategy(place.choice(plain)) for name, place in by_tier.items()}
+        return replace(policy, strategy_why="the tenant's tier is not in policies.hybrid"), hybrid
+    if chosen is not None:
+        return replace(policy, strategy=chosen, strategy_why="policies.strategy"), hybrid
+    return policy, hybrid
 
 
 #: Keys of ``policies``; a tier may change any of them.
@@ -204,7 +234,7 @@ _POLICY_KEYS = frozenset(
 
 
 def _policy(node: Node | None, base: MigrationPolicy, folder: Path) -> MigrationPolicy:
-    return base if node is None else _with(node.mapping(_POLICY_KEYS), base, folder)
+    return base if node is None else _with(node.mapping({"strategy", "hybrid", *_POLICY_KEYS}), base, folder)
 
 
 def _with(fields: Mapping[str, Node], base: MigrationPolicy, folder: Path) -> MigrationPolicy:

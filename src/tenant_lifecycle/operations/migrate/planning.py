@@ -7,7 +7,7 @@ from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.plan import Estimate, MigrationPlan, StorePlan
 from tenant_lifecycle.model.policy import MigrationPolicy
-from tenant_lifecycle.model.strategy import EXPLAINED
+from tenant_lifecycle.model.strategy import EXPLAINED, Strategy
 from tenant_lifecycle.operations.migrate.provision import look
 from tenant_lifecycle.operations.pairs import Pair, StorePair
 from tenant_lifecycle.stores.base import Copies, Follows
@@ -40,7 +40,7 @@ def plan_migration(
         )
     findings: list[Finding] = look(pair, tenant)
     steps = steps_of(policy, steering)
-    findings += look_at_traffic(steps, steering)
+    findings += [*look_at_strategy(policy), *look_at_traffic(steps, steering)]
     stores = tuple(_store_plan(stores, tenant, exact) for stores in pair.stores)
     size = sum(store.bytes for store in stores)
     seconds = size / (ASSUMED_BYTES_PER_S * min(policy.workers, 4))
@@ -70,6 +70,22 @@ def steps_of(policy: MigrationPolicy, steering: Steering | None) -> tuple[int, .
 def explain(policy: MigrationPolicy) -> str:
     """Which strategy, why, and what it does, in one sentence."""
     return f"{policy.strategy.value} ({policy.strategy_why}): {EXPLAINED[policy.strategy]}"
+
+
+def look_at_strategy(policy: MigrationPolicy) -> list[Finding]:
+    """A strategy that this version cannot follow is refused: half of one would be worse than none."""
+    if policy.strategy is Strategy.ZERO_DOWNTIME:
+        return []
+    if policy.strategy is Strategy.HYBRID:
+        why = "hybrid is no way to move one tenant: it says which way each tier has"
+    else:
+        why = f"this version does not move tenants by {policy.strategy.value} yet"
+    return [
+        Finding(
+            "plan.strategy", Severity.REFUSAL, f"{why} ({policy.strategy_why})",
+            "tenantctl migrate plan --strategy zero_downtime", "strategy",
+        )
+    ]  # fmt: skip
 
 
 def look_at_traffic(steps: tuple[int, ...], steering: Steering | None) -> list[Finding]:
