@@ -120,7 +120,7 @@ class ScriptedLifecycle(wiring.Lifecycle):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            wiring.Installation(control=folder / "control.db", state_folder=folder, open_stores=dict)
+            wiring.Installation(control=folder / "control.db", state_folder=folder, open_stores=lambda _: {})
         )
         self.script = Script()
         self.findings: list[Finding] = [FINE]

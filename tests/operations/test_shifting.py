@@ -135,14 +135,15 @@ def test_a_gate_that_fails_at_a_step_sends_the_requests_back_by_itself(
         assert shifting.shares() == [10, 25, 0, 10, 25, 50, 100]
 
 
-def test_a_difference_on_the_target_sends_the_requests_back(shifting: Shifting) -> None:
+@pytest.mark.parametrize("as_ours", [True, False], ids=["as ours", "foreign"])
+def test_a_difference_on_the_target_sends_the_requests_back(shifting: Shifting, as_ours: bool) -> None:
     rig = shifting.rig
     shifting.health.say(requests=10)  # never enough: it stays at 10 % until something happens
     with rig.lifecycle.runner():
         id = shifting.start()
         shifting.begun(id, "shift/10")
         wait_until(lambda: shifting.shown(id, "shift/10").get("ready"))
-        change_green_behind_our_back(rig)
+        change_green_behind_our_back(rig, as_ours)
         operation = rig.wait(id, "back/1")
         assert operation.state is not State.ATTENTION, operation.error
     assert shifting.shares() == [10, 0]
@@ -331,11 +332,12 @@ def wait_until(true: Callable[[], object], timeout_s: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def change_green_behind_our_back(rig: Rig) -> None:
-    """Past the fence, and so that the feed back takes it for one of ours: what only a comparison finds."""
+def change_green_behind_our_back(rig: Rig, as_ours: bool) -> None:
+    """Past the fence; ``as_ours``: so that the feed back takes it for our own and only a comparison finds it."""
     with psycopg.connect(rig.pair.green) as conn:
         conn.execute("SET session_replication_role = replica")
-        conn.execute("UPDATE tenant_lifecycle.applied SET applied_at = clock_timestamp()")
+        if as_ours:
+            conn.execute("UPDATE tenant_lifecycle.applied SET applied_at = clock_timestamp()")
         changed = conn.execute(
             "UPDATE documents SET title = title || ' forged' WHERE id IN "
             "(SELECT id FROM documents WHERE tenant_id = %s LIMIT 1)",

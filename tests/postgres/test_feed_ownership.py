@@ -262,3 +262,29 @@ def test_more_keys_than_fit_into_memory_are_kept_on_disk(make_pair: MakePair) ->
     same(pair, "chats", "messages", "reactions")
     follower.stop()
     assert not (pair.folder / "spool" / "keys.sqlite").exists()
+
+
+def test_a_child_that_came_by_the_copy_goes_with_a_parent_that_was_never_on_the_target(
+    make_pair: MakePair,
+) -> None:
+    """The parents were copied, then parent and child were written, then the children were copied. A first driver
+    spooled the parent, a second one saw both go, and knew of neither (chaos, seed 147)."""
+    pair = make_pair()
+    with pair.at_source() as conn, pair.at_target() as there:
+        conn.execute("INSERT INTO chats VALUES (9001, %s, 'late')", (US,))
+        conn.execute("INSERT INTO messages VALUES (9001, 9001, 'copied')")
+        there.execute("SET session_replication_role = replica")
+        there.execute("INSERT INTO messages VALUES (9001, 9001, 'copied')")
+    first = pair.follower(apply=False)
+    marker = first.mark()
+    wait_until(lambda: first.lag().waiting >= 2)
+    first.stop()
+    assert marker
+    with pair.at_source() as conn:
+        conn.execute("DELETE FROM chats WHERE id = 9001")
+    second = pair.follower(apply=False)
+    wait_until(lambda: second.lag().waiting >= 4)
+    second.apply()
+    settle(second)
+    with pair.at_target() as there:
+        assert there.execute("SELECT count(*) FROM messages WHERE id = 9001").fetchone() == (0,)

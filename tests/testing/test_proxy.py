@@ -2,6 +2,7 @@
 
 import socket
 import socketserver
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -149,3 +150,19 @@ def test_a_server_that_is_gone_looks_gone() -> None:
                 if conn.recv(1) == b"":
                     raise ConnectionError
         proxy.stop()
+
+
+def test_a_server_that_resets_is_passed_on_as_a_reset() -> None:
+    """A killed server resets its connections; a client that is not told waits for ever."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        with FaultProxy(*listener.getsockname()) as proxy, connect(proxy) as conn:
+            served, _ = listener.accept()
+            conn.sendall(b"question")
+            assert served.recv(100) == b"question"
+            served.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            served.close()
+            conn.settimeout(5)
+            with pytest.raises(ConnectionResetError):
+                conn.recv(100)

@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from tenant_lifecycle import logs
 from tenant_lifecycle.cli import starting, worker
 from tenant_lifecycle.cli.demo import demo
+from tenant_lifecycle.cli.drill import drill_app
 from tenant_lifecycle.cli.errors import report, report_unexpected, report_usage
 from tenant_lifecycle.cli.exit_codes import ExitCode
 from tenant_lifecycle.cli.invocation import Invocation, Opener
@@ -48,6 +49,7 @@ app.add_typer(worker.worker_app, name="worker")
 app.add_typer(starting.config_app, name="config")
 app.command()(starting.version)
 app.command()(demo)
+app.add_typer(drill_app, name="drill")
 app.add_typer(sandbox_app, name="sandbox")
 
 

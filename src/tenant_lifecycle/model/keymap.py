@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import product
+from typing import TypeVar
 
 from tenant_lifecycle.model.names import TableName, TenantId
 from tenant_lifecycle.model.templates import Pattern, Template
+
+Key = TypeVar("Key")
 
 
 class Treatment(StrEnum):
@@ -79,6 +82,18 @@ class TenantIds:
     sets: Mapping[str, frozenset[str]] = field(default_factory=dict)
     #: Whole keys named in rows.
     named: Mapping[IdSet, frozenset[str]] = field(default_factory=dict)
+
+    def union(self, other: TenantIds) -> TenantIds:
+        """Every id that either knows."""
+
+        def both(
+            mine: Mapping[Key, frozenset[str]], theirs: Mapping[Key, frozenset[str]]
+        ) -> dict[Key, frozenset[str]]:
+            return {
+                name: mine.get(name, frozenset()) | theirs.get(name, frozenset()) for name in {*mine, *theirs}
+            }
+
+        return TenantIds(both(self.sets, other.sets), both(self.named, other.named))
 
 
 #: Reads them, for one tenant, as they are now; wiring gives it to every store. May raise `StoreError`.

@@ -35,6 +35,12 @@ class Pair:
         return Pair(self.target, self.source, tuple(pair.reversed() for pair in self.stores))
 
     @property
+    def judge_last(self) -> tuple[StorePair, ...]:
+        """The stores in the order they are emptied in: the judge's rows tell which ids the others' items have."""
+        judge = self.judge
+        return (*(one for one in self.stores if one is not judge), judge)
+
+    @property
     def judge(self) -> StorePair:
         """The pair whose fence decides who the writer is: the one commit point of a flip.
 

@@ -24,6 +24,8 @@ from tenant_lifecycle.stores.base import Check, Digests, Feed, Follower, Keys
 MARKER_TIMEOUT_S = 60.0
 #: Above this many dirty items a look at each costs more than a new comparison.
 DIRTY_LIMIT = 200_000
+#: Items that are filled in again at once after a store lost them.
+REFILL_AT_ONCE = 1000
 
 
 def count(keys: Keys) -> int:
@@ -53,13 +55,20 @@ class Proof:
     feed: Feed
     follower: Follower
     check: Check
+    #: Keys that somebody wrote on the target past the fence, told by the other direction's feed, since the last call.
+    take_foreign: Callable[[], Keys] = dict
+    #: Called with the number of such keys.
+    on_foreign: Callable[[int], None] = lambda _: None
     #: Differences may be repaired up to this many items; beyond it a person must look.
     max_repairs: int = 100
     #: True after a full comparison whose suspects were all explained, until something breaks it.
     complete: bool = False
     verified_at: float = 0.0
+    #: The feed's epoch at the beginning of that comparison; under another one it proves nothing.
+    epoch: str | None = None
     dirty: dict[str, frozenset[bytes]] = field(default_factory=dict)
     repaired: set[tuple[str, bytes]] = field(default_factory=set)
+    _refilling: bool = False
 
     @property
     def tenant(self) -> TenantId:
@@ -79,7 +88,11 @@ class Proof:
             VerificationFailed: more differences than may be repaired, or one that came back after repair.
         """
         began = time.monotonic()
+        epoch = self.follower.epoch()
+        # A store that lost what it had is filled again; that is no foreign writer, and no number of repairs.
+        self._refilling = self.epoch is not None and epoch != self.epoch
         self.complete = False
+        self.epoch = epoch
         self.follower.check()
         self.follower.take_touched()
         self.dirty = {}
@@ -91,6 +104,7 @@ class Proof:
             if progress is not None:
                 progress(name, verdicts[-1].items)
         self.absorb()
+        self._refilling = False
         self.complete = True
         self.verified_at = time.time()
         return VerificationReport(
@@ -100,6 +114,17 @@ class Proof:
             repaired=len(self.repaired),
             seconds=time.monotonic() - began,
         )
+
+    def outdated(self) -> bool:
+        """Whether the feed may have missed something since the comparison; then the proof is no longer complete."""
+        if self.follower.epoch() != self.epoch:
+            self.complete = False
+        return not self.complete
+
+    def take_over(self, other: Proof, epoch: str) -> None:
+        """Both directions were equal at the moment of a flip: what ``other`` proved holds here, and no longer there."""
+        self.complete, self.verified_at, self.epoch = other.complete, other.verified_at, epoch
+        other.complete = False
 
     def _verify_set(self, name: str) -> SetVerdict:
         compared = self.source.compare(self.pair.target, self.tenant, name, self.check)
@@ -114,7 +139,10 @@ class Proof:
     def absorb(self) -> Keys:
         """Take over what the follower applied since the last look; it is dirty until it is compared."""
         touched = self.follower.take_touched()
-        self.dirty = union(self.dirty, touched)
+        foreign = self.take_foreign()
+        if count(foreign):
+            self.on_foreign(count(foreign))
+        self.dirty = union(union(self.dirty, touched), foreign)
         if count(self.dirty) > DIRTY_LIMIT:
             self.complete = False
             self.dirty = {}
@@ -160,6 +188,9 @@ class Proof:
         """Make the target's items equal to the source's; each at most once, and not too many."""
         items = {(difference.set, difference.key) for difference in differences}
         again = items & self.repaired
+        if self._refilling:
+            self._refill(differences)
+            return
         if again or len(items) + len(self.repaired) > self.max_repairs:
             raise VerificationFailed(
                 f"{len(items)} item(s) differ between {self.pair.source.name} and {self.pair.target.name}"
@@ -172,6 +203,13 @@ class Proof:
         self.repaired |= items
         self.dirty = union(self.dirty, keys)
 
+    def _refill(self, differences: list[Difference]) -> None:
+        for start in range(0, len(differences), REFILL_AT_ONCE):
+            self.check()
+            keys = by_set(differences[start : start + REFILL_AT_ONCE])
+            self.source.repair(self.pair.target, self.feed, keys)
+            self.dirty = union(self.dirty, keys)
+
     @staticmethod
     def _first(differences: list[Difference]) -> str:
         first = differences[0]
@@ -180,7 +218,8 @@ class Proof:
 
     def _pass_marker(self) -> None:
         marker = self.follower.mark()
-        if not self.follower.await_marker(marker, MARKER_TIMEOUT_S):
+        # In short waits: a follower that cannot reach its target says so at the end of each.
+        if not any(self.follower.await_marker(marker, MARKER_TIMEOUT_S / 12) for _ in range(12)):
             raise StoreBusy(
                 f"{self.pair.target.name}: changes of the last {MARKER_TIMEOUT_S:.0f} s are not applied yet",
                 store=self.pair.target.name,

@@ -201,6 +201,7 @@ class Follower(Protocol):
         """Wait until everything before the marker is applied; False when the time is over.
 
         Raises:
+            StoreError: the time is over, and this is why it is not there yet (retryable).
             FeedError: the follower failed; it will not get there.
         """
 
@@ -209,6 +210,12 @@ class Follower(Protocol):
 
     def take_touched(self) -> Keys:
         """Keys of owned items changed in the stream since the last call (applied ones), and forget them."""
+
+    def take_foreign(self) -> Keys:
+        """Keys of items that somebody changed at the source although the target is the writer.
+
+        They were not carried over; nobody but us may write there. Forgotten once taken.
+        """
 
     def check(self) -> None:
         """Raise the error that stopped the follower's threads, if one did."""

@@ -201,12 +201,16 @@ class FaultProxy:
         self, pair: _Pair, source: asyncio.StreamReader, sink: asyncio.StreamWriter, way: Way
     ) -> None:
         """Read at once, deliver when it is due: a delay costs time, not throughput."""
-        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(maxsize=64)
+        #: Chunks and when they are due; b"" when the sender said good-bye, None when it was reset.
+        under_way: asyncio.Queue[tuple[float, bytes | None]] = asyncio.Queue(maxsize=64)
 
         async def receive() -> None:
-            data = b"first"
+            data: bytes | None = b"first"
             while data:
-                data = await source.read(_CHUNK)
+                try:
+                    data = await source.read(_CHUNK)
+                except OSError:
+                    data = None
                 await under_way.put((self._loop.time() + self._faults[way].delay_s, data))
 
         receiver = asyncio.create_task(receive())
@@ -214,6 +218,8 @@ class FaultProxy:
             while True:
                 due, data = await under_way.get()
                 await asyncio.sleep(max(0.0, due - self._loop.time()))
+                if data is None:
+                    raise ConnectionResetError
                 if not data:
                     await self._flowing(way)
                     with suppress(OSError):

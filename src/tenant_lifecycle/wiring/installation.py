@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tenant_lifecycle import config as configuration
 from tenant_lifecycle import ownership_file
-from tenant_lifecycle.model.keymap import TenantIds
+from tenant_lifecycle.model.keymap import IdSource, TenantIds
 from tenant_lifecycle.model.names import TenantId
-from tenant_lifecycle.model.ownership import OwnershipMap
 from tenant_lifecycle.model.policy import MigrationPolicy
 from tenant_lifecycle.stores.base import Resolves, Store
-from tenant_lifecycle.stores.registry import no_ids, open_store
+from tenant_lifecycle.stores.registry import open_store
 from tenant_lifecycle.traffic.steering import Steering
 
 Stores = Mapping[str, Mapping[str, Store]]
@@ -28,8 +27,9 @@ class Installation:
     control: str | Path
     #: Spools, the runner's log and lock.
     state_folder: Path
-    #: Opens every store, by environment and name; each call opens connections of its own.
-    open_stores: Callable[[], Stores]
+    #: Opens every store, by environment and name; each call opens connections of its own. A keyed store's ids
+    #: come from its own environment, or, if environments are named, from all of those.
+    open_stores: Callable[[Sequence[str]], Stores]
     policy: MigrationPolicy = field(default_factory=MigrationPolicy)
     #: Policies of tiers that differ, by tier.
     tiers: Mapping[str, MigrationPolicy] = field(default_factory=dict)
@@ -45,12 +45,23 @@ class Installation:
 def installation(config: configuration.Config) -> Installation:
     """The installation that a configuration describes; ``ownership.yaml`` is read when stores are opened."""
 
-    def open_stores() -> Stores:
+    def open_stores(together: Sequence[str] = ()) -> Stores:
         ownership = ownership_file.load(config.ownership_file)
-        return {
-            environment: _open_environment(environment, stores, ownership)
-            for environment, stores in config.environments.items()
-        }
+        opened: dict[str, dict[str, Store]] = {}
+        for environment, stores in config.environments.items():
+            ids = _ids_of(opened, together if environment in together else (environment,))
+            opened[environment] = {
+                name: open_store(
+                    store.kind,
+                    name=name,
+                    environment=environment,
+                    settings=store.settings,
+                    ownership=ownership,
+                    ids=ids,
+                )
+                for name, store in stores.items()
+            }
+        return opened
 
     return Installation(
         control=config.control_database,
@@ -62,28 +73,22 @@ def installation(config: configuration.Config) -> Installation:
     )
 
 
-def _open_environment(
-    environment: str, stores: Mapping[str, configuration.StoreConfig], ownership: OwnershipMap
-) -> dict[str, Store]:
-    """Every store of one environment, in the file's order; keyed ones get the ids of the relational one."""
-    opened: dict[str, Store] = {}
+def _ids_of(opened: Mapping[str, Mapping[str, Store]], environments: Sequence[str]) -> IdSource:
+    """The ids that any of the environments knows of a tenant.
+
+    During a move the two sides know different ones for moments: what was made a moment ago, and what is not
+    deleted there yet. A key under either is the tenant's.
+    """
 
     def ids(tenant: TenantId) -> TenantIds:
-        for store in opened.values():
-            if isinstance(store, Resolves):
-                return store.ids(tenant)
-        return no_ids(tenant)
+        known = TenantIds()
+        for environment in environments:
+            for store in opened[environment].values():
+                if isinstance(store, Resolves):
+                    known = known.union(store.ids(tenant))
+        return known
 
-    for name, store in stores.items():
-        opened[name] = open_store(
-            store.kind,
-            name=name,
-            environment=environment,
-            settings=store.settings,
-            ownership=ownership,
-            ids=ids,
-        )
-    return opened
+    return ids
 
 
 def find_installation(path: Path | None = None) -> Installation:

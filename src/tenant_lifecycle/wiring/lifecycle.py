@@ -82,7 +82,7 @@ class Lifecycle:
         """Every store by environment and name, opened on first use."""
         with self._opening:
             if self._stores is None:
-                self._stores = self.installation.open_stores()
+                self._stores = self.installation.open_stores(())
             return self._stores
 
     @property
@@ -275,7 +275,7 @@ class Lifecycle:
         """What a driver of a migration holds open: stores of its own, so that it shares no connection."""
         spec = operation.spec
         chosen = MigrationOptions(Cutover(spec["cutover"]), float(spec["settle_s"]), int(spec["workers"]))
-        stores = self.installation.open_stores()
+        stores = self.installation.open_stores((spec["source"], spec["target"]))
         return Session(
             operation_id=operation.id,
             tenant=TenantId(operation.tenant_id),

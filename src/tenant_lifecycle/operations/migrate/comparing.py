@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -37,7 +38,7 @@ class _Apart:
     check: Check
 
 
-def look(session: Session, way: str, check: Check) -> Json:
+def look(session: Session, way: str, check: Check, event: Callable[..., None]) -> Json:
     """Bring the proof of the next flip up to date; say whether that flip is ready.
 
     A store that is away for a while is no error: the tenant works on the other side meanwhile.
@@ -53,6 +54,7 @@ def look(session: Session, way: str, check: Check) -> Json:
             proof = session.proof(way, pair, check)
             dirty += proof.shrink()
             lag_s = max(lag_s, proof.follower.lag().seconds)
+        session.tell_foreign_writes(event)
     except (StoreUnavailable, StoreBusy) as error:
         return {"ready": False, "not_ready": str(error)}
     return {"ready": True, "not_ready": None, "dirty": dirty, "lag_s": round(lag_s, 3)}
@@ -67,7 +69,7 @@ class DataWatch:
 
     def __init__(self, ctx: StepContext) -> None:
         self._session: Session = ctx.session
-        self._check = ctx.check
+        self._check, self._event = ctx.check, ctx.event
         self._began = time.time()
         self._state = DataState()
         self._detail: Json = {"ready": False, "not_ready": "the data is being looked at"}
@@ -127,7 +129,7 @@ class DataWatch:
             self._wrong(f"the data cannot be compared: unexpected {type(error).__name__}")
 
     def _look(self) -> None:
-        detail = look(self._session, FORWARD, self._safe_point)
+        detail = look(self._session, FORWARD, self._safe_point, self._event)
         self._detail = detail
         self._state = DataState(
             ready=bool(detail["ready"]),

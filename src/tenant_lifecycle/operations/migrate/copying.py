@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from tenant_lifecycle.engine.items import WorkItem
 from tenant_lifecycle.engine.steps import Done, Outcome, StepContext
 from tenant_lifecycle.errors import StoreBusy
 from tenant_lifecycle.model.operation import Json
+from tenant_lifecycle.operations.migrate import feeds
 from tenant_lifecycle.operations.migrate.provision import keep_counters_ahead
 from tenant_lifecycle.operations.migrate.session import BACK, FORWARD, Session
 from tenant_lifecycle.operations.pairs import StorePair
-from tenant_lifecycle.stores.base import Copies, Follows, Part
+from tenant_lifecycle.stores.base import Copies, Part
 
 #: Caught up means: the oldest change that waits is younger than this, twice in a row.
 CAUGHT_UP_S = 0.5
 CANARY_TIMEOUT_S = 30.0
+#: How often it is looked whether the changes that wait become more.
+TREND_S = 5.0
 
 
 def create_feed(ctx: StepContext) -> Outcome:
     """Step: create the feeds source -> target; from here on the source keeps what changes."""
     session: Session = ctx.session
-    for pair in session.pair.stores:
-        if isinstance(pair.source, Follows):
-            pair.source.create_feed(pair.target, session.feed(FORWARD))
+    feeds.create(session.pair, session.feed(FORWARD))
     return Done()
 
 
@@ -108,6 +110,7 @@ def catch_up(ctx: StepContext) -> Outcome:
     session: Session = ctx.session
     followers = session.followers(FORWARD)
     began = time.monotonic()
+    trend = _Trend(began)
     calm = 0
     while calm < 2:
         _check(ctx, session)
@@ -121,12 +124,42 @@ def catch_up(ctx: StepContext) -> Outcome:
         )
         if worst > CAUGHT_UP_S or waiting > 1000:
             calm = 0
+            why = trend.falling_behind(waiting, applied)
+            if why:
+                ctx.event("falling-behind", why=why)
+                ctx.publish({"why": why})
             time.sleep(0.1)
             continue
         marks = {name: follower.mark() for name, follower in followers.items()}
         calm = calm + 1 if all(followers[n].await_marker(mark, 5.0) for n, mark in marks.items()) else 0
     seconds = time.monotonic() - began
     return Done({"applied": sum(f.lag().applied for f in followers.values()), "seconds": round(seconds, 3)})
+
+
+@dataclass
+class _Trend:
+    """Whether what waits grows: looked at every `TREND_S` seconds."""
+
+    at: float
+    waiting: int = 0
+    applied: int = 0
+
+    def falling_behind(self, waiting: int, applied: int) -> str:
+        """A sentence with both rates if more arrived than was applied since the last look; else nothing."""
+        now = time.monotonic()
+        seconds = now - self.at
+        if seconds < TREND_S:
+            return ""
+        arrived = (waiting - self.waiting + applied - self.applied) / seconds
+        done = (applied - self.applied) / seconds
+        grew = waiting > self.waiting and self.applied > 0
+        self.at, self.waiting, self.applied = now, waiting, applied
+        if not grew:
+            return ""
+        return (
+            f"changes arrive faster ({arrived:,.0f}/s) than they are applied ({done:,.0f}/s), {waiting:,} wait; "
+            "ease bulk writers off, or move in a window in which they rest"
+        )
 
 
 def _lag_detail(worst_s: float, waiting: int, applied: int, began: float) -> Json:
@@ -147,15 +180,12 @@ def prepare_way_back(ctx: StepContext) -> Outcome:
     session: Session = ctx.session
     back = session.way(BACK)
     session.followers(FORWARD)
-    for pair in back.stores:
-        if isinstance(pair.source, Follows):
-            pair.source.create_feed(pair.target, session.feed(BACK))
+    feeds.create(back, session.feed(BACK))
     followers = session.followers(BACK)
     for pair in back.stores:
         _check(ctx, session)
-        if not isinstance(pair.source, Follows):
-            continue
-        if not pair.source.prove_feed(session.feed(BACK), followers[pair.name], CANARY_TIMEOUT_S):
+        running = followers[pair.name]
+        if not feeds.prove(back, pair, session.feed(BACK), running, CANARY_TIMEOUT_S):
             raise StoreBusy(
                 f"the way back from {pair.source.name} did not deliver its canary within {CANARY_TIMEOUT_S:.0f} s",
                 store=pair.source.name,

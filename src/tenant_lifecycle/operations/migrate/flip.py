@@ -67,7 +67,7 @@ def make_ready(direction: Direction, budget: FlipBudget) -> None:
     if blockers:
         raise FlipAbandoned("no flip while " + "; ".join(blockers), next_step="it is tried again by itself")
     for proof in direction.proofs.values():
-        if not proof.complete:
+        if proof.outdated():
             raise FlipAbandoned(
                 f"{proof.pair.source.name} is not verified against {proof.pair.target.name} yet"
             )
@@ -100,6 +100,8 @@ def _shrink(proof: Proof) -> int:
 
 def attempt(direction: Direction, epoch: int, budget: FlipBudget) -> FlipTiming:
     """Flip once; on return the target is the writer at ``epoch + 1``.
+
+    Every proof was complete and not outdated a moment ago; whether that still holds is asked under the fence.
 
     Raises:
         FlipAbandoned: a budget ran out before the commit point; the source goes on as writer.
@@ -134,32 +136,40 @@ def attempt(direction: Direction, epoch: int, budget: FlipBudget) -> FlipTiming:
 
 
 def _settle_under_fence(direction: Direction, budget: FlipBudget) -> tuple[float, float, float, int]:
-    """Steps 3 and 4; returns the moments after markers, comparison and counters, and the items compared."""
-    with ThreadPoolExecutor(1) as beside:
+    """Steps 3 and 4, in every store at once; returns the moments after markers, comparison and counters, and
+    the items compared."""
+    deadline = time.monotonic() + budget.marker_s
+    with ThreadPoolExecutor(2 * len(direction.proofs) + 1) as beside:
         # Nobody draws numbers under the fence, so this need not wait for the appliers.
         raising = beside.submit(_raise_counters, direction, budget)
-        markers = {name: proof.follower.mark() for name, proof in direction.proofs.items()}
-        deadline = time.monotonic() + budget.marker_s
-        for name, marker in markers.items():
-            proof = direction.proofs[name]
-            if not proof.follower.await_marker(marker, max(0.0, deadline - time.monotonic())):
-                raise FlipAbandoned(
-                    f"the last changes did not reach {name} within {budget.marker_s * 1e3:.0f} ms"
-                )
-        marked = time.perf_counter()
-        dirty = 0
-        for proof in direction.proofs.values():
-            differences = proof.final_differences()
-            dirty += count(proof.dirty)
-            if differences:
-                proof.complete = False
-                first = differences[0]
-                raise VerificationFailed(
-                    f"{len(differences)} item(s) differ under the fence; first: {first.set}: {first.kind.value}"
-                )
+        outdated = {name: beside.submit(proof.outdated) for name, proof in direction.proofs.items()}
+        settling = [
+            beside.submit(_settle_store, name, proof, deadline) for name, proof in direction.proofs.items()
+        ]
+        settled = [one.result() for one in settling]
+        for name, answer in outdated.items():
+            if answer.result():
+                raise FlipAbandoned(f"changes of {name} may have been missed; it is verified again first")
         compared = time.perf_counter()
         raising.result()
-    return marked, compared, time.perf_counter(), dirty
+    marked = max(moment for moment, _ in settled)
+    return marked, compared, time.perf_counter(), sum(dirty for _, dirty in settled)
+
+
+def _settle_store(name: str, proof: Proof, deadline: float) -> tuple[float, int]:
+    """Let the last changes of one store arrive, and compare what is dirty; the moment between, and how many."""
+    marker = proof.follower.mark()
+    if not proof.follower.await_marker(marker, max(0.0, deadline - time.monotonic())):
+        raise FlipAbandoned(f"the last changes did not reach {name} in time")
+    marked = time.perf_counter()
+    differences = proof.final_differences()
+    if differences:
+        proof.complete = False
+        first = differences[0]
+        raise VerificationFailed(
+            f"{len(differences)} item(s) differ under the fence; first: {first.set}: {first.kind.value}"
+        )
+    return marked, count(proof.dirty)
 
 
 def _raise_counters(direction: Direction, budget: FlipBudget) -> None:

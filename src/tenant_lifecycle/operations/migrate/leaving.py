@@ -6,10 +6,11 @@ from tenant_lifecycle.engine.steps import Done, Outcome, StepContext
 from tenant_lifecycle.errors import InvariantViolated
 from tenant_lifecycle.model.cutover import writer
 from tenant_lifecycle.model.operation import TenantUpdate
+from tenant_lifecycle.operations.migrate import feeds
 from tenant_lifecycle.operations.migrate.provision import seen
 from tenant_lifecycle.operations.migrate.session import BACK, FORWARD, Session
 from tenant_lifecycle.operations.migrate.turning import turn
-from tenant_lifecycle.stores.base import Follows, Removes
+from tenant_lifecycle.stores.base import Removes
 
 
 def leave(ctx: StepContext) -> Outcome:
@@ -18,7 +19,7 @@ def leave(ctx: StepContext) -> Outcome:
     _refuse_unless_writer(session, "target")
     _end_feeds(session)
     removed: dict[str, int] = {}
-    for pair in session.pair.stores:
+    for pair in session.pair.judge_last:
         if isinstance(pair.source, Removes):
             for name, items in pair.source.remove(session.feed(BACK), ctx.check).items():
                 removed[f"{pair.name}/{name}"] = items
@@ -51,7 +52,7 @@ def clean_target(ctx: StepContext) -> Outcome:
     removed = 0
     if "copy" in begun:
         _refuse_unless_writer(session, "source")
-        for pair in session.pair.stores:
+        for pair in session.pair.judge_last:
             if isinstance(pair.target, Removes):
                 removed += sum(pair.target.remove(session.feed(FORWARD), ctx.check).values())
     if "arm" in begun and not any(key.startswith("flip/") for key in begun):
@@ -63,9 +64,7 @@ def clean_target(ctx: StepContext) -> Outcome:
 def _end_feeds(session: Session) -> None:
     session.stop_following()
     for way in (FORWARD, BACK):
-        for pair in session.way(way).stores:
-            if isinstance(pair.source, Follows):
-                pair.source.drop_feed(session.feed(way))
+        feeds.drop(session.way(way), session.feed(way))
     session.forget_spools()
 
 

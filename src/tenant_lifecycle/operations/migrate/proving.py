@@ -63,7 +63,7 @@ def ensure_proved(ctx: StepContext, way: str) -> None:
     for pair in session.way(way).stores:
         proof = session.proof(way, pair, ctx.check)
         age = time.time() - proof.verified_at
-        if not proof.complete or age > session.policy.verification_max_age_s:
+        if proof.outdated() or age > session.policy.verification_max_age_s:
             proof.verify()
 
 

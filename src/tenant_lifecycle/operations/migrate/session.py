@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tenant_lifecycle.errors import UnsupportedByStore
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import Event, Operation
 from tenant_lifecycle.model.policy import MigrationPolicy
+from tenant_lifecycle.operations.migrate import feeds
 from tenant_lifecycle.operations.migrate.flip import Direction
 from tenant_lifecycle.operations.pairs import Pair, StorePair
 from tenant_lifecycle.operations.proof import Proof
-from tenant_lifecycle.stores.base import Check, Feed, Fences, Follower, Follows
+from tenant_lifecycle.stores.base import Check, Feed, Fences, Follower, Keys
 from tenant_lifecycle.traffic.steering import Steering
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class Session:
     _followers: dict[tuple[str, str], Follower] = field(default_factory=dict)
     _applying: set[tuple[str, str]] = field(default_factory=set)
     _proofs: dict[tuple[str, str], Proof] = field(default_factory=dict)
+    #: Store, and how many of its items somebody wrote past the fence; not told yet.
+    _foreign_writes: list[tuple[str, int]] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def way(self, way: str) -> Pair:
@@ -77,14 +79,12 @@ class Session:
 
     def follower(self, way: str, pair: StorePair, *, applying: bool) -> Follower:
         """The running follower of one store in one direction; started on first use."""
-        source = pair.source
-        if not isinstance(source, Follows):
-            raise UnsupportedByStore(f"{source.name} has no stream of changes")
         key = (way, pair.name)
         with self._lock:
             follower = self._followers.get(key)
             if follower is None:
-                follower = source.follow(pair.target, self.feed(way), self.folder / f"{pair.name}-{way}")
+                spool = self.folder / f"{pair.name}-{way}"
+                follower = feeds.follower(self.way(way), pair, self.feed(way), spool)
                 follower.start()
                 self._followers[key] = follower
             if applying and key not in self._applying:
@@ -102,10 +102,29 @@ class Session:
         proof = self._proofs.get(key)
         if proof is None:
             follower = self.follower(way, pair, applying=True)
-            proof = Proof(pair, self.feed(way), follower, check, max_repairs=self.policy.max_repairs)
+            proof = Proof(
+                pair,
+                self.feed(way),
+                follower,
+                check,
+                take_foreign=lambda: self._foreign(way, pair.name),
+                on_foreign=lambda number: self._foreign_writes.append((pair.target.name, number)),
+                max_repairs=self.policy.max_repairs,
+            )
             self._proofs[key] = proof
         proof.check = check
         return proof
+
+    def _foreign(self, way: str, store: str) -> Keys:
+        """What was written on ``way``'s target past the fence, as the other direction's feed has seen it."""
+        other = self._followers.get((BACK if way == FORWARD else FORWARD, store))
+        return other.take_foreign() if other is not None else {}
+
+    def tell_foreign_writes(self, tell: Callable[..., None]) -> None:
+        """Put into the operation's history what was written past the fence since the last call."""
+        while self._foreign_writes:
+            store, number = self._foreign_writes.pop(0)
+            tell("foreign-writes", store=store, items=number)
 
     def direction(self, way: str, check: Check) -> Direction:
         """Everything a flip that way needs, running."""
@@ -118,15 +137,15 @@ class Session:
             way_back=self.followers(other),
         )
 
-    def turned(self, way: str, check: Check) -> None:
-        """After a flip that ``way``: both sides were equal, so the other direction starts out proved."""
+    def turned(self, way: str, check: Check, epochs: Mapping[str, str]) -> None:
+        """After a flip that ``way``: both sides were equal, so the other direction starts out proved.
+
+        ``epochs`` are those of the other direction's feeds from before the last comparison, by store.
+        """
         other = BACK if way == FORWARD else FORWARD
         for pair in self.way(other).stores:
             before = self._proofs[(way, pair.name)]
-            proof = self.proof(other, pair, check)
-            proof.complete = True
-            proof.verified_at = before.verified_at
-            before.complete = False
+            self.proof(other, pair, check).take_over(before, epochs[pair.name])
 
     def check_followers(self) -> None:
         """Raise the error that stopped a running follower, if one stopped."""

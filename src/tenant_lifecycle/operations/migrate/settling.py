@@ -90,6 +90,6 @@ def keep_ready(
         if until is not None and ctx.now() >= until:
             return None
         if time.monotonic() >= next_look:
-            ctx.publish({"why": why, "until": until, **look(session, way, check)})
+            ctx.publish({"why": why, "until": until, **look(session, way, check, ctx.event)})
             next_look = time.monotonic() + LOOK_S
         time.sleep(SIGNAL_S)

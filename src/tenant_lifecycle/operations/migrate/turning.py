@@ -50,7 +50,6 @@ def turn(ctx: StepContext, session: Session, way: str) -> Done:
                 tries += 1
                 timing = _try_once(ctx, session, way, epoch, tries)
                 if timing is not None:
-                    session.turned(way, ctx.check)
                     return _turned(ctx, session, way, tries, began, timing)
             case Action.RELEASE:
                 session.fences(way)[0].release(session.tenant, None)
@@ -84,8 +83,12 @@ def _try_once(ctx: StepContext, session: Session, way: str, epoch: int, tries: i
         ensure_proved(ctx, way)
         _refuse_changed_shape(session, way)
         direction: Direction = session.direction(way, ctx.check)
+        epochs = {name: follower.epoch() for name, follower in direction.way_back.items()}
         make_ready(direction, budget)
-        return attempt(direction, epoch, budget)
+        session.tell_foreign_writes(ctx.event)
+        timing = attempt(direction, epoch, budget)
+        session.turned(way, ctx.check, epochs)
+        return timing
     except (FlipAbandoned, StoreBusy) as error:
         if tries >= budget.attempts:
             raise

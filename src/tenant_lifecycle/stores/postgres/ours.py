@@ -49,10 +49,12 @@ def register_lane(conn: Connection, writer: Writer, lane: str) -> None:
 
 
 @contextmanager
-def writing(conn: Connection, writer: Writer, lane: str, position: str | None = None) -> Iterator[None]:
+def writing(conn: Connection, writer: Writer, lane: str, position: str | None = None) -> Iterator[bool]:
     """A transaction of ours on an autocommit connection; ``conn`` must have run `register_lane` once.
 
     ``position`` (an LSN of the source) is stored with it: when this commits, everything before it is applied.
+    Yields whether this database is the tenant's writer at the moment; a flip that makes it the writer, or no
+    longer, waits for the feed's marker, so that does not change before the commit.
 
     Raises:
         Fenced: a newer driver was here; nothing is written.
@@ -61,11 +63,20 @@ def writing(conn: Connection, writer: Writer, lane: str, position: str | None = 
         conn.execute("SET LOCAL session_replication_role = replica")
         cursor = conn.execute(
             "UPDATE tenant_lifecycle.applied SET writes = writes + 1, token = %(token)s, "
-            "position = coalesce(%(position)s::pg_lsn, position), applied_at = clock_timestamp() WHERE feed = %(feed)s AND lane = %(lane)s AND token <= %(token)s",
-            {"feed": writer.feed, "lane": lane, "token": writer.token, "position": position},
+            "position = coalesce(%(position)s::pg_lsn, position), applied_at = clock_timestamp() "
+            "WHERE feed = %(feed)s AND lane = %(lane)s AND token <= %(token)s "
+            "RETURNING EXISTS (SELECT FROM tenant_lifecycle.fence f WHERE f.tenant = %(tenant)s "
+            "AND f.state IN ('ACTIVE', 'FENCED'))",
+            {
+                "feed": writer.feed,
+                "lane": lane,
+                "token": writer.token,
+                "position": position,
+                "tenant": writer.tenant,
+            },
         )
         _refuse_if_fenced(cursor.rowcount, writer)
-        yield
+        yield cursor.fetchone() == (True,)
 
 
 def _refuse_if_fenced(rowcount: int, writer: Writer) -> None:

@@ -26,6 +26,7 @@ from tenant_lifecycle.stores.base import (
     Part,
     SetSize,
     Store,
+    Touch,
 )
 from tenant_lifecycle.stores.postgres import (
     copy,
@@ -34,6 +35,7 @@ from tenant_lifecycle.stores.postgres import (
     fence,
     idsets,
     inventory,
+    journal,
     keycheck,
     preflight,
     probe,
@@ -55,6 +57,7 @@ class PostgresStore:
         self.database = database
         self.name = database.name
         self.environment = database.environment
+        self._listener = journal.Listener(database)
         self._counters: dict[tuple[str, TenantId], counters.Counters] = {}
 
     @classmethod
@@ -93,6 +96,7 @@ class PostgresStore:
         return inventory.inventory(self.database, tenant, exact=exact)
 
     def close(self) -> None:
+        self._listener.close()
         self.database.close()
 
     # -- Prepares
@@ -184,6 +188,35 @@ class PostgresStore:
 
     def blockers(self, tenant: TenantId, older_than_s: float) -> list[str]:
         return fence.blockers(self.database, tenant, older_than_s)
+
+    # -- Journals
+
+    def open_journal(self, feed: Feed) -> None:
+        journal.open_journal(self.database, feed)
+
+    def close_journal(self, feed: Feed) -> None:
+        journal.close_journal(self.database, feed)
+
+    def journal_open(self, feed: Feed) -> bool:
+        return journal.journal_open(self.database, feed)
+
+    def touched(self, feed: Feed, store: str, limit: int) -> list[Touch]:
+        self._listener.want(feed.tenant)
+        entries = journal.touched(self.database, feed, store, limit)
+        self._listener.saw(entries)
+        return entries
+
+    def drop_touched(self, feed: Feed, seqs: list[int]) -> None:
+        journal.drop_touched(self.database, feed, seqs)
+
+    def touch(self, feed: Feed, store: str, keys: list[bytes]) -> None:
+        journal.touch(self.database, feed, store, keys)
+
+    def await_touched(self, timeout_s: float) -> None:
+        self._listener.wait(timeout_s)
+
+    def journal_epoch(self) -> str:
+        return journal.journal_epoch(self.database)
 
     # -- Resolves
 

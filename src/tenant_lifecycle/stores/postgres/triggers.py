@@ -20,7 +20,7 @@ from psycopg import sql
 from tenant_lifecycle.errors import StoreBusy, StoreRejected
 from tenant_lifecycle.model.names import TableName
 from tenant_lifecycle.model.ownership import ResolvedMap, Whole
-from tenant_lifecycle.stores.postgres import ours
+from tenant_lifecycle.stores.postgres import journal, ours
 from tenant_lifecycle.stores.postgres.connection import Connection
 from tenant_lifecycle.stores.postgres.owned import table_sql
 from tenant_lifecycle.stores.postgres.owners import deciding_columns, owners_of_row, owners_of_rows, rule_of
@@ -61,6 +61,7 @@ def install_functions(conn: Connection, resolved: ResolvedMap) -> None:
         conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('tenant_lifecycle.install', 0))")
         ours.install(conn)
         conn.execute(files(__package__).joinpath("fence.sql").read_bytes())
+        journal.install(conn)
         cursor = conn.execute(
             "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = %s::regnamespace", (OUR_SCHEMA,)
         )

@@ -91,7 +91,11 @@ class Progress:
     #: When the oldest record in hand was received; None while nothing is in hand.
     in_hand_since: float | None = None
     pending: bool = False
+    #: Why the batch in hand is tried again; None while all is well.
+    trouble: LifecycleError | None = None
     touched: dict[int, set[bytes]] = field(default_factory=dict)
+    #: Changed at the source although the target is the writer, and left out.
+    foreign: dict[int, set[bytes]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -160,11 +164,13 @@ class Applier:
             try:
                 with translating(self._sides.target.name):
                     step()
+                self._progress.trouble = None
                 return
             except LifecycleError as exc:
                 self._drop_session()
                 if not exc.retryable:
                     raise
+                self._progress.trouble = exc
                 logger.warning("feed %s: %s; trying again", self._sides.feed.name, exc)
                 self._stopping.wait(pause)
                 pause = min(pause * 2, 2.0)
@@ -232,9 +238,9 @@ class Applier:
 
     def _commit(self, records: list[Record], session: _Session, written: Written) -> None:
         position = to_lsn(records[-1].position)
-        with ours.writing(session.target, self._sides.writer, LANE, position):
+        with ours.writing(session.target, self._sides.writer, LANE, position) as target_writes:
             session.writer.transaction_began()
-            self._write(records, session, written)
+            self._write(records, session, written, target_writes)
             self._store_pending(session.target, written)
         self._progress.stored = records[-1].position
 
@@ -245,18 +251,20 @@ class Applier:
                 for _, number, _, _, _ in piece:
                     written.touched[number].add(EVERYTHING)
 
-    def _write(self, records: list[Record], session: _Session, written: Written) -> None:
+    def _write(self, records: list[Record], session: _Session, written: Written, target_writes: bool) -> None:
         layouts = self._sides.layouts
         batch = Batch()
         for record in records:
             for piece in record.parts():
                 collapse(layouts, piece, batch, record.committed, self._copied_until)
                 if record.pieces is not None:
-                    self._write_batch(batch, session, written)
+                    self._write_batch(batch, session, written, target_writes)
                     batch = Batch()
-        self._write_batch(batch, session, written)
+        self._write_batch(batch, session, written, target_writes)
 
-    def _write_batch(self, batch: Batch, session: _Session, written: Written) -> None:
+    def _write_batch(self, batch: Batch, session: _Session, written: Written, target_writes: bool) -> None:
+        if target_writes:
+            batch = session.writer.leave_out(batch, written)
         session.writer.write(batch, written)
         by_edge: dict[tuple[int, int], list[bytes]] = {}
         for _, number, _, row, mask in batch.adopts:
@@ -292,12 +300,14 @@ class Applier:
             self._held.extend(record.markers)
 
     def _touch(self, written: Written) -> None:
-        with self._progress.lock:
-            for number, keys in written.touched.items():
-                noted = self._progress.touched.setdefault(number, set())
-                noted.update(keys)
-                if len(noted) > TOUCHED_LIMIT:
-                    self._progress.touched[number] = {EVERYTHING}
+        progress = self._progress
+        with progress.lock:
+            for notes, news in ((progress.touched, written.touched), (progress.foreign, written.foreign)):
+                for number, keys in news.items():
+                    noted = notes.setdefault(number, set())
+                    noted.update(keys)
+                    if len(noted) > TOUCHED_LIMIT:
+                        notes[number] = {EVERYTHING}
 
     # -- pending keys
 

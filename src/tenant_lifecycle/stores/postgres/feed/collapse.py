@@ -74,7 +74,10 @@ def _after(before: Change, change: Change, count: int) -> Change:
     if kind == PUT:
         return (PUT, table, key, row, FRESH if fresh else 0)
     if kind == DROP:
-        return (DROP, table, key, row, bits & KNOWN | (WAS_FRESH if fresh else 0))
+        # What was written here was the tenant's. The one who saw it go may not have known: a driver that began
+        # in between read its keys from the source, where the row was gone already.
+        known = KNOWN if before[0] in (PUT, PART) else bits & KNOWN
+        return (DROP, table, key, row, known | (WAS_FRESH if fresh else 0))
     return _onto(before, change, count) if kind == PART else change
 
 

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psycopg
@@ -142,9 +142,9 @@ class PostgresFollower:
                 del self._passed[marker]
                 return True
         self.check()
-        full = self.paused()
-        if full is not None:
-            raise full
+        for trouble in (self.paused(), self._progress.trouble):
+            if trouble is not None:
+                raise trouble
         return False
 
     def lag(self) -> Lag:
@@ -168,10 +168,19 @@ class PostgresFollower:
 
     def take_touched(self) -> Keys:
         """Keys applied since the last call; ``b""`` in a set means that everything in it may have changed."""
-        assert self._sides is not None
         with self._progress.lock:
             touched, self._progress.touched = self._progress.touched, {}
-        return {str(self._sides.layouts[number].name): frozenset(keys) for number, keys in touched.items()}
+        return self._by_set(touched)
+
+    def take_foreign(self) -> Keys:
+        """Keys of rows written at the source although the target is the writer; see `base.Follower.take_foreign`."""
+        with self._progress.lock:
+            foreign, self._progress.foreign = self._progress.foreign, {}
+        return self._by_set(foreign)
+
+    def _by_set(self, keys: Mapping[int, set[bytes]]) -> Keys:
+        assert self._sides is not None
+        return {str(self._sides.layouts[number].name): frozenset(some) for number, some in keys.items()}
 
     def paused(self) -> SpoolFull | None:
         """Why nothing is received at the moment: the spool is full; None while all is well.

@@ -45,6 +45,8 @@ class KeyedSql:
     delete_departed: bytes | None
     #: Remember parents that are known to have been the tenant's, whether or not the target has them yet.
     note_departed: bytes | None
+    #: Keys of staged deletes whose rows are the tenant's and there.
+    still_mine: bytes
     #: Update whole rows where the owner stays the same.
     update: bytes
     #: Insert whole rows, or update them where the owner stays the same.
@@ -157,6 +159,10 @@ class Composer:
             if departed
             else None,
             note_departed=self._note_departed(),
+            still_mine=self._bytes(
+                "SELECT {there} FROM {table} {t} JOIN {stage} {s} ON {same_key} WHERE {kind} < 0 AND {mine}",
+                there=columns_sql(layout.table.key, TARGET),
+            ),
             update=self.update(self._names, 0),
             upsert=self._bytes(
                 insert + " ON CONFLICT ({key}) {action}", key=columns_sql(layout.key), action=self._action()

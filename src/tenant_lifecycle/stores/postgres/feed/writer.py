@@ -37,6 +37,8 @@ class Written:
     touched: dict[int, set[bytes]] = field(default_factory=lambda: defaultdict(set))
     #: Keys (as `Layout.key`) of rows that have to be read again from the source.
     pending: dict[int, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    #: Keys (as `Table.key`) of rows that somebody changed at the source although the target is the writer.
+    foreign: dict[int, set[bytes]] = field(default_factory=lambda: defaultdict(set))
 
 
 @dataclass(slots=True)
@@ -71,7 +73,7 @@ class TableWriter:
         self._next_detour = _DETOUR
         #: A statement may run into another unique index than the key's.
         self._can_clash = target.other_unique_indexes > 0
-        self._shared = composer.shared
+        self.shared = composer.shared
         self._prefix = (len(layout.columns) + 1).to_bytes(2, "big") + b"\x00\x00\x00\x04"
         self._plain = len(layout.columns).to_bytes(2, "big")
         self._same_key = layout.key == layout.table.key
@@ -112,7 +114,7 @@ class TableWriter:
 
     @property
     def _straight(self) -> bool:
-        return self._stage.straight is not None and not self._shared and self._detour == 0
+        return self._stage.straight is not None and not self.shared and self._detour == 0
 
     def stage(self, states: Mapping[bytes, Change], written: Written) -> None:
         """Bring the rows of a batch into the temporary table."""
@@ -175,6 +177,21 @@ class TableWriter:
         count = len(rows[0]).to_bytes(2, "big") if rows else b""
         return [count + b"".join(row) for row in rows]
 
+    # -- nothing of it: the target is the writer
+
+    def foreign(self, states: Mapping[bytes, Change], written: Written) -> None:
+        """Name the tenant's rows that these changes are about, and change nothing.
+
+        A delete carries only a key, and most are of neighbours: it counts if the row here is the tenant's.
+        """
+        drops = {key: change for key, change in states.items() if change[0] == DROP}
+        if drops:
+            self.stage(drops, written)
+            written.foreign[self._layout.number].update(self._keys(self.keyed.still_mine))
+        others = states.keys() - drops.keys()
+        if others:
+            written.foreign[self._layout.number].update(others if self._same_key else {EVERYTHING})
+
     # -- inserting and updating
 
     def upsert(self, states: Mapping[bytes, Change], written: Written) -> None:
@@ -183,7 +200,7 @@ class TableWriter:
         if counts.fresh:
             assert self._stage.straight is not None
             copy_in(self._conn, self._stage.straight, counts.fresh)
-        if counts.puts and self._shared:
+        if counts.puts and self.shared:
             self._upsert_shared(written)
         elif counts.puts:
             self._upsert(written)
@@ -314,6 +331,23 @@ class BatchWriter:
         if writer is None:
             writer = self._writers[number] = self._make(number)
         return writer
+
+    def leave_out(self, batch: Batch, written: Written) -> Batch:
+        """What is left of a batch when the target is the writer: changes of people whom tenants share.
+
+        The rest is named in ``written.foreign``.
+        """
+        left = Batch()
+        for number, states in batch.states.items():
+            writer = self._writer(number)
+            if writer.shared:
+                left.states[number] = states
+            else:
+                writer.foreign(states, written)
+        for number, copies in batch.copies.items():
+            if any(count > 0 for count in copies.values()):
+                written.foreign[number].add(EVERYTHING)
+        return left
 
     def transaction_began(self) -> None:
         """A new transaction: every stage is empty."""
