@@ -58,11 +58,10 @@ _Settle = Annotated[
 _Workers = Annotated[int | None, typer.Option("--workers", min=1, max=16, help="Parallel copy workers.")]
 
 _Steps = Annotated[
-    tuple[int, ...] | None,
+    str | None,
     typer.Option(
         "--steps",
         metavar="PERCENTS",
-        parser=options.steps,
         help="Shares of the requests before the flip, such as 10,25,50; none: all at once.",
     ),
 ]
@@ -97,7 +96,7 @@ def plan(
             _tenant(tenant),
             source,
             _different(source, to),
-            MigrationOptions(cutover, settle, workers, steps, strategy),
+            MigrationOptions(cutover, settle, workers, options.steps(steps), strategy),
             exact=exact,
         )
     _show_plan(made, out)
@@ -133,7 +132,7 @@ def start(
     """
     invocation = of(ctx)
     out = invocation.output(as_json(json, output))
-    chosen = MigrationOptions(cutover, settle, workers, steps, strategy)
+    chosen = MigrationOptions(cutover, settle, workers, options.steps(steps), strategy)
     target = _different(source, to)
     with invocation.lifecycle() as service:
         if dry_run:
