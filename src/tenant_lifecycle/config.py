@@ -6,18 +6,18 @@ relative to the file. Secrets come in as ``${VARIABLE}`` and never show in a ``r
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tenant_lifecycle.errors import ConfigError
-from tenant_lifecycle.model.durations import parse_duration
+from tenant_lifecycle.gates_file import read_gates, read_steps
+from tenant_lifecycle.health_file import HealthConfig, read_health
 from tenant_lifecycle.model.flip import FlipBudget
 from tenant_lifecycle.model.plan import Cutover
 from tenant_lifecycle.model.policy import MigrationPolicy, ProvisionHook
+from tenant_lifecycle.model.strategy import Strategy
 from tenant_lifecycle.traffic_config import TrafficConfig, read_traffic
 from tenant_lifecycle.yaml_file import Node
 from tenant_lifecycle.yaml_file import load as load_yaml
@@ -41,13 +41,6 @@ _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
 _MOST_WORKERS = 16
 
 T = TypeVar("T")
-
-
-class Strategy(StrEnum):
-    """How a tier's tenants are moved; this version moves every tenant with no downtime."""
-
-    ZERO_DOWNTIME = "zero_downtime"
-    MAINTENANCE_WINDOW = "maintenance_window"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +79,8 @@ class Config:
     tiers: Mapping[str, TierConfig]
     policy: MigrationPolicy
     traffic: TrafficConfig = field(default_factory=TrafficConfig)
+    #: Where the gates get their numbers from, by name.
+    health: Mapping[str, HealthConfig] = field(default_factory=dict)
 
     def policy_for(self, tier: str) -> MigrationPolicy:
         """The policy of a tier; of an unknown tier or none, the general one."""
@@ -123,14 +118,26 @@ def find(given: Path | None, environ: Mapping[str, str]) -> Path:
 
 def _read(top: Node, path: Path) -> Config:
     sections = top.mapping(
-        {"version", "control", "state_folder", "ownership", "environments", "tiers", "policies", "traffic"},
+        {
+            "version",
+            "control",
+            "state_folder",
+            "ownership",
+            "environments",
+            "tiers",
+            "policies",
+            "traffic",
+            "health",
+        },
         required=("version", "environments"),
     )
     if sections["version"].integer() != 1:
         raise sections["version"].error("this version of the format is not known; known is 1")
     folder = path.absolute().parent
     own = folder / ".tenant-lifecycle"
+    tiers = sections.get("tiers")
     policy = _policy(sections.get("policies"), MigrationPolicy(), folder)
+    policy, hybrid = _strategy(sections.get("policies"), policy, tiers)
     environments = _environments(sections["environments"])
     return Config(
         file=path,
@@ -138,9 +145,10 @@ def _read(top: Node, path: Path) -> Config:
         state_folder=_path(sections.get("state_folder"), own / "state", folder),
         ownership_file=_path(sections.get("ownership"), folder / "ownership.yaml", folder),
         environments=environments,
-        tiers=_tiers(sections.get("tiers"), policy, folder),
+        tiers=_tiers(tiers, policy, hybrid, folder),
         policy=policy,
         traffic=read_traffic(sections.get("traffic"), environments, folder),
+        health=read_health(sections["health"]) if "health" in sections else {},
     )
 
 
@@ -182,27 +190,65 @@ def _store(name: str, node: Node) -> StoreConfig:
     return StoreConfig(name, kind, settings)
 
 
-def _tiers(node: Node | None, policy: MigrationPolicy, folder: Path) -> dict[str, TierConfig]:
+def _tiers(
+    node: Node | None, policy: MigrationPolicy, hybrid: Mapping[str, Strategy], folder: Path
+) -> dict[str, TierConfig]:
     tiers: dict[str, TierConfig] = {}
     for name, place in (node.mapping() if node is not None else {}).items():
         fields = place.mapping({"strategy", *_POLICY_KEYS})
-        strategy = fields.pop("strategy", None)
-        tiers[name] = TierConfig(
-            name,
-            Strategy(strategy.choice([s.value for s in Strategy])) if strategy else Strategy.ZERO_DOWNTIME,
-            _with(fields, policy, folder),
-        )
+        of_tier = policy
+        if "strategy" in fields:
+            chosen = Strategy(
+                fields.pop("strategy").choice([s.value for s in Strategy if s is not Strategy.HYBRID])
+            )
+            of_tier = replace(policy, strategy=chosen, strategy_why=f"tier {name}")
+        elif name in hybrid:
+            why = f"tier {name} in policies.hybrid"
+            of_tier = replace(policy, strategy=hybrid[name], strategy_why=why)
+        of_tier = _with(fields, of_tier, folder)
+        tiers[name] = TierConfig(name, of_tier.strategy, of_tier)
     return tiers
+
+
+def _strategy(
+    node: Node | None, policy: MigrationPolicy, tiers: Node | None
+) -> tuple[MigrationPolicy, dict[str, Strategy]]:
+    """The policy with the general strategy, and what ``policies.hybrid`` says by tier."""
+    fields = node.mapping() if node is not None else {}
+    chosen = Strategy(fields["strategy"].choice(list(Strategy))) if "strategy" in fields else None
+    if (chosen is Strategy.HYBRID) is not ("hybrid" in fields):
+        place = fields.get("hybrid") or fields["strategy"]
+        raise place.error("strategy: hybrid and the key hybrid, a strategy by tier, belong together")
+    hybrid: dict[str, Strategy] = {}
+    if "hybrid" in fields:
+        names = tiers.mapping() if tiers is not None else {}
+        plain = [s.value for s in Strategy if s is not Strategy.HYBRID]
+        by_tier = fields["hybrid"].mapping(set(names))
+        hybrid = {name: Strategy(place.choice(plain)) for name, place in by_tier.items()}
+        return replace(policy, strategy_why="the tenant's tier is not in policies.hybrid"), hybrid
+    if chosen is not None:
+        return replace(policy, strategy=chosen, strategy_why="policies.strategy"), hybrid
+    return policy, hybrid
 
 
 #: Keys of ``policies``; a tier may change any of them.
 _POLICY_KEYS = frozenset(
-    {"cutover", "settle", "workers", "verification_max_age", "max_repairs", "flip", "provision"}
+    {
+        "cutover",
+        "settle",
+        "workers",
+        "verification_max_age",
+        "max_repairs",
+        "flip",
+        "provision",
+        "cutover_steps",
+        "gates",
+    }
 )
 
 
 def _policy(node: Node | None, base: MigrationPolicy, folder: Path) -> MigrationPolicy:
-    return base if node is None else _with(node.mapping(_POLICY_KEYS), base, folder)
+    return base if node is None else _with(node.mapping({"strategy", "hybrid", *_POLICY_KEYS}), base, folder)
 
 
 def _with(fields: Mapping[str, Node], base: MigrationPolicy, folder: Path) -> MigrationPolicy:
@@ -220,6 +266,8 @@ def _with(fields: Mapping[str, Node], base: MigrationPolicy, folder: Path) -> Mi
         max_repairs=get("max_repairs", lambda node: node.integer(minimum=0), base.max_repairs),
         flip=get("flip", lambda node: _flip(node, base.flip), base.flip),
         provision=get("provision", lambda node: _hook(node, folder), base.provision),
+        cutover_steps=get("cutover_steps", read_steps, base.cutover_steps),
+        gates=get("gates", lambda node: read_gates(node, base.gates), base.gates),
     )
 
 
@@ -258,17 +306,8 @@ def _hook(node: Node, folder: Path) -> ProvisionHook:
 
 
 def _seconds(node: Node) -> float:
-    try:
-        seconds = parse_duration(node.text())
-    except ValueError as exc:
-        raise node.error(str(exc)) from exc
-    if not math.isfinite(seconds):
-        raise node.error("the duration is too long")
-    return seconds
+    return node.seconds()
 
 
 def _positive(node: Node) -> float:
-    seconds = _seconds(node)
-    if seconds <= 0:
-        raise node.error("the duration must be longer than nothing")
-    return seconds
+    return node.seconds(positive=True)

@@ -8,6 +8,7 @@ YAML 1.2: ``yes`` and ``no`` are text. Tags and merge keys are refused.
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -20,6 +21,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from tenant_lifecycle.errors import ConfigError
+from tenant_lifecycle.model.durations import parse_duration
 
 _VARIABLE = re.compile(r"\$\$\{|\$\{([^}]*)\}?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -114,6 +116,18 @@ class Node:
         number = float(self._number("a number", _NUMBER, ("int", "float")))
         self._refuse_outside(number, minimum, maximum)
         return number
+
+    def seconds(self, *, positive: bool = False) -> float:
+        """Its duration (``300ms``, ``24h``) in seconds; ``positive``: longer than nothing."""
+        try:
+            seconds = parse_duration(self.text())
+        except ValueError as exc:
+            raise self.error(str(exc)) from exc
+        if not math.isfinite(seconds):
+            raise self.error("the duration is too long")
+        if positive and seconds <= 0:
+            raise self.error("the duration must be longer than nothing")
+        return seconds
 
     def boolean(self) -> bool:
         """True or false."""

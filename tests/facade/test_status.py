@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from l3_m14_tenant_lifecycle import MigrationStatus
@@ -67,6 +69,15 @@ def test_every_step_of_a_migration_belongs_to_a_phase() -> None:
     from tenant_lifecycle.model.operation import Outputs
 
     definition = Migrate(lambda operation, token: pytest.fail("not opened"))
-    settled = Outputs({"settle/1": {"next": "complete"}})
-    known = {step.key.partition("/")[0] for step in definition.steps(operation(State.RUNNING), settled)}
+    gradual = replace(operation(State.RUNNING), spec={"cutover": "manual", "steps": [10]})
+    back = {"next": "back"}
+    known = {
+        step.key.partition("/")[0]
+        for outputs in (
+            Outputs({"shift/10": {"next": "on"}, "settle/1": {"next": "complete"}}),
+            Outputs({"shift/10": back, "back/1": {"next": "hold"}}),
+            Outputs({"shift/10": back, "back/1": {"next": "abort"}}),
+        )
+        for step in definition.steps(gradual, outputs)
+    }
     assert known == set(_OF_STEP)

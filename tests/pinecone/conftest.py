@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from pinecone import Pinecone
 from pinecone_pair import API_KEY, FAMILIES, NO_FAULTS, Pair
 
-from pinecone import Pinecone
 from tenant_lifecycle.model.keymap import Family, IdSet, KeyMap, TenantIds
 from tenant_lifecycle.model.names import TableName
 from tenant_lifecycle.model.ownership import OwnershipMap

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pinecone import ConflictError, NotFoundError, Pinecone, UnauthorizedError
 from pinecone.index import Index
 
-from pinecone import ConflictError, NotFoundError, Pinecone, UnauthorizedError
 from tenant_lifecycle.sandbox.pinecone import PineconeServer
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from pinecone import Pinecone
 from pinecone_pair import API_KEY, Pair, nothing, vector
 
-from pinecone import Pinecone
 from tenant_lifecycle.errors import ConfigError, StoreRejected, UnmappedData
 from tenant_lifecycle.model.findings import refusals
 from tenant_lifecycle.model.keymap import Family

@@ -10,8 +10,10 @@ import pytest
 from tenant_lifecycle import config
 from tenant_lifecycle.errors import ConfigError
 from tenant_lifecycle.model.flip import FlipBudget
+from tenant_lifecycle.model.gates import GatePolicy, OnFailure
 from tenant_lifecycle.model.plan import Cutover
 from tenant_lifecycle.model.policy import MigrationPolicy, ProvisionHook
+from tenant_lifecycle.wiring.health import open_health
 
 SMALL = """\
 version: 1
@@ -65,10 +67,61 @@ tiers:
     )  # fmt: skip
     assert full.policy == expected
     assert full.policy_for("platinum") == replace(
-        expected, workers=8, flip=replace(expected.flip, attempts=9)
+        expected, workers=8, flip=replace(expected.flip, attempts=9), strategy_why="tier platinum"
     )
-    assert full.policy_for("bronze") == replace(expected, settle_s=0.0, cutover=Cutover.AUTO)
+    assert full.policy_for("bronze") == replace(
+        expected, settle_s=0.0, cutover=Cutover.AUTO, strategy_why="tier bronze",
+        strategy=config.Strategy.MAINTENANCE_WINDOW,
+    )  # fmt: skip
     assert full.tiers["bronze"].strategy is config.Strategy.MAINTENANCE_WINDOW
+
+
+def test_gates_steps_and_health_sources() -> None:
+    full = read(
+        """\
+policies:
+  cutover_steps: [5, 50]
+  gates: {soak: 10m, samples: 20, p99_floor: 20ms, errors: 0.02, on_failure: abort}
+health:
+  prom: {kind: prometheus, url: "http://p:9090", token: "${CONTROL}", queries: {requests: r}, timeout: 1s}
+  pages: {kind: probe, urls: {blue: "http://b", green: "http://g"}, requests: 2}
+  answers: {kind: query, sql: SELECT 1 AS business}
+  edge: {kind: router, router: edge}
+tiers:
+  gold: {cutover_steps: [], gates: {soak: 1m}}
+"""
+    )
+    gates = GatePolicy(soak_s=600.0, samples=20, p99_floor_ms=20.0, errors=0.02, on_failure=OnFailure.ABORT)
+    assert full.policy.cutover_steps == (5, 50) and full.policy.gates == gates
+    assert full.policy_for("gold").cutover_steps == ()
+    assert full.policy_for("gold").gates == replace(gates, soak_s=60.0)
+    assert list(full.health) == ["prom", "pages", "answers", "edge"]
+    assert full.health["prom"].timeout_s == 1.0 and ENVIRON["CONTROL"] not in repr(full.health["prom"])
+    assert full.health["pages"].urls["green"] == "http://g" and full.health["answers"].store == "postgres"
+    # What they become: kind router is opened by whoever opens the routers.
+    assert [source.name for source in open_health(full)] == ["prom", "pages", "answers"]
+
+
+def test_a_query_that_would_take_an_id_for_code_is_refused_with_its_place() -> None:
+    full = read(
+        "health:\n  prom: {kind: prometheus, url: x, queries: {requests: 'r{tenant=~\"$tenant\"}'}}\n"
+    )
+    with pytest.raises(
+        ConfigError, match=r"lifecycle.yaml:6: health.prom.queries: \$tenant must stand alone"
+    ):
+        open_health(full)
+
+
+def test_a_hybrid_gives_each_tier_its_strategy() -> None:
+    full = read(
+        "policies: {strategy: hybrid, hybrid: {gold: rolling, bronze: maintenance_window}}\n"
+        "tiers: {platinum: {}, gold: {}, bronze: {strategy: zero_downtime}}\n"
+    )
+    assert {name: tier.strategy.value for name, tier in full.tiers.items()} == {
+        "platinum": "zero_downtime", "gold": "rolling", "bronze": "zero_downtime",
+    }  # fmt: skip
+    assert full.policy_for("gold").strategy_why == "tier gold in policies.hybrid"
+    assert full.policy_for("").strategy_why == "the tenant's tier is not in policies.hybrid"
 
 
 @pytest.mark.parametrize(
@@ -103,6 +156,30 @@ def test_the_control_database_is_a_file_or_an_address(text: str, expected: Path 
         ("policies: {provision: {command: []}}\n", "a command and its arguments are needed"),
         ("policies: {provision: {command: rm -rf}}\n", "expected a list, found text"),
         ("tiers: {gold: {strategy: zero}}\n", "tiers.gold.strategy"),
+        ("tiers: {gold: {strategy: hybrid}}\n", "tiers.gold.strategy"),
+        ("policies: {strategy: hybrid}\n", ":5: policies.strategy: strategy: hybrid and the key hybrid"),
+        ("policies: {hybrid: {}}\n", ":5: policies.hybrid: strategy: hybrid and the key hybrid"),
+        (
+            "policies: {strategy: hybrid, hybrid: {gld: rolling}}\ntiers: {gold: {}}\n",
+            "policies.hybrid.gld: unknown key 'gld'; did you mean 'gold'?",
+        ),
+        ("policies:\n  cutover_steps: [10, 10]\n", ":6: policies.cutover_steps[1]: steps must grow"),
+        ("policies: {cutover_steps: [100]}\n", "policies.cutover_steps[0]: 100 is too large"),
+        ("policies: {gates: {errors: 5}}\n", ":5: policies.gates.errors: 5.0 is too large; the largest is 1"),
+        ("policies: {gates: {sok: 1m}}\n", "unknown key 'sok'; did you mean 'soak'?"),
+        ("policies: {gates: {interval: 0s}}\n", "policies.gates.interval: the duration must be longer"),
+        (
+            "policies: {gates: {on_failure: retry}}\n",
+            "policies.gates.on_failure: 'retry' is not a valid choice",
+        ),
+        (
+            "health: {a: {kind: prometeus}}\n",
+            ":5: health.a.kind: 'prometeus' is not a valid choice; did you mean",
+        ),
+        ("health: {a: {kind: probe}}\n", "health.a: the key 'urls' is missing"),
+        ("health: {a: {kind: probe, urls: {}}}\n", "health.a.urls: at least one is needed"),
+        ("health: {a: {kind: prometheus, url: x, queries: {request: x}}}\n", "did you mean 'requests'?"),
+        ("health: {a: {kind: query, sql: x, url: y}}\n", "health.a.url: unknown key 'url'"),
         ("tiers: {gold: {tier: 1}}\n", "tiers.gold.tier: unknown key"),
         ("control: {dsn: x}\n", "control.dsn: unknown key 'dsn'"),
         ("version: 2\n", "stands here a second time; first in line 1"),

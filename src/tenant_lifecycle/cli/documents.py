@@ -137,6 +137,9 @@ def plan_document(plan: MigrationPlan) -> Document:
         "cutover": plan.cutover.value,
         "settle_s": plan.settle_s,
         "workers": plan.workers,
+        "strategy": plan.strategy.value,
+        "why": plan.why,
+        "steps": list(plan.steps),
         "stores": [
             {
                 "store": store.store,

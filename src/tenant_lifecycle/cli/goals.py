@@ -54,11 +54,28 @@ class Promoted:
     """The ``turn``-th flip was done; that the operation still waits for its promote is only a moment."""
 
     turn: int
+    #: Key of the step that was told; "" for whichever waits. If another one waits later, a gate failed again.
+    told: str = ""
 
     def reached(self, operation: Operation, steps: Sequence[StepRecord]) -> ExitCode | None:
-        if waits_for_promote(steps) and operation.state not in TERMINAL | STANDS:
+        waits = waits_for_promote(steps)
+        step = current_step(steps)
+        same = step is not None and self.told in ("", step.key)
+        if waits and same and operation.state not in TERMINAL | STANDS:
             return None
         return Flipped(self.turn).reached(operation, steps)
+
+
+@dataclass(frozen=True, slots=True)
+class SentBack:
+    """Requests went back to the source: the ``times``-th time of the operation, counted from 1."""
+
+    times: int
+
+    def reached(self, operation: Operation, steps: Sequence[StepRecord]) -> ExitCode | None:
+        if times_sent_back(steps) >= self.times:
+            return ExitCode.OK
+        return _ended_otherwise(operation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +100,21 @@ def flips_done(steps: Sequence[StepRecord]) -> int:
     return sum(1 for step in steps if step.key.startswith("flip/") and step.status is StepStatus.DONE)
 
 
+def times_sent_back(steps: Sequence[StepRecord]) -> int:
+    """How many times requests went back from a step before the flip."""
+    return sum(1 for step in steps if step.key.startswith("back/") and step.status is StepStatus.DONE)
+
+
 def waits_for_promote(steps: Sequence[StepRecord]) -> bool:
     """Whether the operation stays where it is until a person says promote."""
     step = current_step(steps)
-    return step is not None and step.key.startswith("promote/")
+    return step is not None and step.key.startswith(("promote/", "hold/"))
+
+
+def is_shifting(steps: Sequence[StepRecord]) -> bool:
+    """Whether some of the requests go to the target, and a person may say promote or rollback."""
+    step = current_step(steps)
+    return step is not None and step.key.startswith("shift/")
 
 
 def outcome(operation: Operation) -> ExitCode:

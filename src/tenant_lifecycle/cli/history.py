@@ -22,10 +22,15 @@ _SENTENCES: Mapping[str, str] = {
     "flip-abandoned": "flip attempt {attempt} given up: {why}",
     "rolled-forward": "a flip cut off after its commit point was finished; the writer is {writer}",
     "provisioned": "provisioned by {by}",
+    "shifted": "{percent} % of the requests to {environment}",
+    "gate-failed": "a gate failed at {percent} %: {why}",
+    "gates-unclear": "nobody can tell for too long: {why}",
+    "requests-back": "every request is back at {environment}, {detect_to_traffic_back_ms} ms after the deciding look",
+    "postmortem": "post-mortem {number} written: {markdown}",
     "attention": "stopped; a person has to look",
 }
 #: Data that is in the sentence, or of no interest to people.
-_QUIET = frozenset({"stalls", "kind"})
+_QUIET = frozenset({"stalls", "kind", "json"})
 
 
 def event_line(event: Mapping[str, Any]) -> str:

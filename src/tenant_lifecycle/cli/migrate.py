@@ -10,18 +10,30 @@ from tenant_lifecycle.cli import documents, op, options
 from tenant_lifecycle.cli.confirming import agree, confirm_tenant
 from tenant_lifecycle.cli.ending import Waiting, finish
 from tenant_lifecycle.cli.exit_codes import ExitCode
-from tenant_lifecycle.cli.goals import Ended, Flipped, Promoted, flips_done
+from tenant_lifecycle.cli.goals import (
+    Ended,
+    Flipped,
+    Promoted,
+    SentBack,
+    flips_done,
+    is_shifting,
+    times_sent_back,
+    waits_for_promote,
+)
 from tenant_lifecycle.cli.invocation import actor, of
 from tenant_lifecycle.cli.options import as_json
 from tenant_lifecycle.cli.output import NextStep, Output, OutputFormat
 from tenant_lifecycle.cli.plan_text import plan_lines
 from tenant_lifecycle.cli.service import Lifecycle
 from tenant_lifecycle.cli.verify import show_verification
+from tenant_lifecycle.cli.why import current_step
 from tenant_lifecycle.errors import UsageError, WrongState
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import Operation, State
 from tenant_lifecycle.model.plan import Cutover, MigrationPlan
 from tenant_lifecycle.model.policy import MigrationOptions
+from tenant_lifecycle.model.strategy import Strategy
+from tenant_lifecycle.operations.migrate.postmortem import reports_of
 
 migrate_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Move one tenant to another environment, and back."
@@ -45,6 +57,18 @@ _Settle = Annotated[
 ]
 _Workers = Annotated[int | None, typer.Option("--workers", min=1, max=16, help="Parallel copy workers.")]
 
+_Steps = Annotated[
+    str | None,
+    typer.Option(
+        "--steps",
+        metavar="PERCENTS",
+        help="Shares of the requests before the flip, such as 10,25,50; none: all at once.",
+    ),
+]
+_Strategy = Annotated[
+    Strategy | None, typer.Option("--strategy", help="How to move it, instead of the tier's strategy.")
+]
+
 
 @migrate_app.command()
 def plan(
@@ -55,6 +79,8 @@ def plan(
     cutover: _Cutover = None,
     settle: _Settle = None,
     workers: _Workers = None,
+    steps: _Steps = None,
+    strategy: _Strategy = None,
     exact: Annotated[bool, typer.Option("--exact", help="Count instead of estimating.")] = False,
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
@@ -70,7 +96,7 @@ def plan(
             _tenant(tenant),
             source,
             _different(source, to),
-            MigrationOptions(cutover, settle, workers),
+            MigrationOptions(cutover, settle, workers, options.steps(steps), strategy),
             exact=exact,
         )
     _show_plan(made, out)
@@ -85,6 +111,8 @@ def start(
     cutover: _Cutover = None,
     settle: _Settle = None,
     workers: _Workers = None,
+    steps: _Steps = None,
+    strategy: _Strategy = None,
     if_plan: Annotated[
         str | None,
         typer.Option("--if-plan", metavar="HASH", help="Start only if the plan is still this one."),
@@ -104,7 +132,7 @@ def start(
     """
     invocation = of(ctx)
     out = invocation.output(as_json(json, output))
-    chosen = MigrationOptions(cutover, settle, workers)
+    chosen = MigrationOptions(cutover, settle, workers, options.steps(steps), strategy)
     target = _different(source, to)
     with invocation.lifecycle() as service:
         if dry_run:
@@ -206,15 +234,20 @@ def promote(
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
 ) -> None:
-    """Make the target the writer: after a verified copy that waits for it, or again after a rollback."""
+    """Go on: flip a verified copy that waits for it, skip the time of a step, or try again after a rollback.
+
+    At a step of the gradual cutover it skips the time the step still has, never a gate that fails.
+    """
     invocation = of(ctx)
     out = invocation.output(as_json(json, output))
     with invocation.lifecycle() as service:
         operation = service.operation(tenant, kind="migrate")
-        flips = flips_done(service.steps(operation.id))
+        begun = service.steps(operation.id)
+        flips = flips_done(begun)
         if flips % 2:
             raise WrongState(f"{operation.id}: {operation.spec['target']} is the writer already")
-        if operation.spec.get("cutover") != Cutover.MANUAL and flips == 0:
+        waits = is_shifting(begun) or waits_for_promote(begun)
+        if operation.spec.get("cutover") != Cutover.MANUAL and flips == 0 and not waits:
             raise WrongState(
                 f"{operation.id} flips by itself as soon as everything is verified",
                 next_step=f"tenantctl op why {operation.id}",
@@ -222,7 +255,8 @@ def promote(
         what = f"make {operation.spec['target']} the writer"
         _tell(service, operation, "promote", what, reason, dry_run, out)
         if not dry_run:
-            goal = Promoted(flips + 1)
+            told = current_step(begun)
+            goal = Promoted(flips + 1, told.key if told is not None and waits_for_promote(begun) else "")
             finish(
                 service, operation.id, f"{operation.id}  told to promote", goal, Waiting(wait, timeout), out
             )
@@ -240,25 +274,31 @@ def rollback(
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
 ) -> None:
-    """Make the source the writer again, with every write the target acknowledged. Any number of times."""
+    """Make the source the writer again, with every write the target acknowledged. Any number of times.
+
+    At a step of the gradual cutover: send every request back to the source.
+    """
     invocation = of(ctx)
     out = invocation.output(as_json(json, output))
     with invocation.lifecycle() as service:
         operation = service.operation(tenant, kind="migrate")
-        flips = flips_done(service.steps(operation.id))
-        if flips % 2 == 0:
+        begun = service.steps(operation.id)
+        flips, shifting = flips_done(begun), is_shifting(begun)
+        if flips % 2 == 0 and not shifting:
             raise WrongState(
                 f"{operation.id}: {operation.spec['source']} is the writer, there is nothing to roll back",
                 next_step=f"to take the migration back altogether: tenantctl migrate abort {operation.tenant_id}",
             )
         what = (
-            f"make {operation.spec['source']} the writer again and keep {operation.spec['target']} up to date"
-        )
+            f"send every request back to {operation.spec['source']}"
+            if shifting
+            else f"make {operation.spec['source']} the writer again"
+        ) + f" and keep {operation.spec['target']} up to date"
         if not dry_run:
             agree(f"{operation.tenant_id}: {what}?", yes, out)
         _tell(service, operation, "rollback", what, reason, dry_run, out)
         if not dry_run:
-            goal = Flipped(flips + 1)
+            goal = SentBack(times_sent_back(begun) + 1) if shifting else Flipped(flips + 1)
             finish(
                 service, operation.id, f"{operation.id}  told to roll back", goal, Waiting(wait, timeout), out
             )
@@ -319,6 +359,28 @@ def complete(
             finish(
                 service, operation.id, f"{operation.id}  told to complete", goal, Waiting(wait, timeout), out
             )
+
+
+@migrate_app.command()
+def postmortem(
+    ctx: typer.Context,
+    tenant: options.OperationId,
+    json: options.Json = False,
+    output: options.Format = OutputFormat.TEXT,
+) -> None:
+    """Show the post-mortems of a migration: what was seen each time that requests went back, and what to do."""
+    invocation = of(ctx)
+    out = invocation.output(as_json(json, output))
+    with invocation.lifecycle() as service:
+        operation = service.operation(tenant, kind="migrate")
+        outputs = [step.output for step in service.steps(operation.id)]
+    reports = reports_of(outputs)
+    files = [found["files"] for found in outputs if found and "postmortem" in found]
+    lines = [line for report in reports for line in report.markdown().splitlines()]
+    out.data(
+        {"operation": operation.id, "postmortems": [report.as_json() for report in reports], "files": files},
+        lines or [f"{operation.id}: no request ever had to go back"],
+    )
 
 
 def _tell(

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from tenant_lifecycle.cli.output import OutputFormat
+from tenant_lifecycle.errors import UsageError
+from tenant_lifecycle.gates_file import parse_steps
 from tenant_lifecycle.model.durations import parse_duration
 
 
@@ -16,6 +18,14 @@ def duration(text: str) -> float:
         return parse_duration(text)
     except ValueError as exc:
         raise typer.BadParameter(str(exc)) from exc
+
+
+def steps(text: str | None) -> tuple[int, ...] | None:
+    """What ``--steps 10,25,50`` says; None if it was not given."""
+    try:
+        return None if text is None else parse_steps(text)
+    except ValueError as exc:
+        raise UsageError(f"--steps: {exc}") from exc
 
 
 Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's id.")]

@@ -34,6 +34,11 @@ def plan_lines(plan: MigrationPlan) -> Iterator[Line]:
         f"cutover {plan.cutover.value}, settle {format_duration(plan.settle_s)}, {plan.workers} copy workers; "
         f"about {format_duration(plan.estimate.seconds)} to copy (estimated: {plan.estimate.basis})"
     )
+    if plan.why:
+        yield f"strategy {plan.why}"
+    if plan.steps:
+        shares = " -> ".join(f"{percent} %" for percent in plan.steps)
+        yield f"requests move {shares} -> 100 %, each step behind the gates"
     if any(not size.exact for store in plan.stores for size in store.sets):
         yield "Numbers with ~ are estimates from statistics; --exact counts."
     warnings = [finding for finding in plan.findings if finding.severity is Severity.WARNING]

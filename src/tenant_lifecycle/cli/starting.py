@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Annotated
@@ -162,6 +163,8 @@ def _policy_document(policy: MigrationPolicy) -> documents.Document:
             "attempts": policy.flip.attempts,
             "counter_margin": policy.flip.counter_margin,
         },
+        "cutover_steps": list(policy.cutover_steps),
+        "gates": asdict(policy.gates),
         "provision": {
             "command": list(policy.provision.command),
             "terraform": policy.provision.terraform,

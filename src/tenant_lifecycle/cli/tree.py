@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.text import Text
 
+from tenant_lifecycle.cli.gates_text import gate_lines, share_text
 from tenant_lifecycle.cli.history import event_line
 from tenant_lifecycle.cli.output import bytes_text, count_text, one_line, printable
 from tenant_lifecycle.model.durations import format_duration
@@ -116,6 +117,8 @@ def _step_lines(
     if step["error"] is not None:
         below.append(Text(_error_text(step, now), _STYLES["failed"]))
     below += _set_lines(step["detail"])
+    shares = share_text(step["detail"])
+    below += [Text(line) for line in (*([shares] if shares else ()), *gate_lines(step["detail"]))]
     for index, line in enumerate(below):
         lines.append(Text.assemble(glyphs.last if index == len(below) - 1 else glyphs.branch, line))
     return lines
@@ -164,6 +167,10 @@ def _done_facts(output: Mapping[str, Any]) -> Iterator[str]:
             yield f"{count_text(output[key])} {word}"
     if isinstance(output.get("bytes"), int):
         yield bytes_text(output["bytes"])
+    if isinstance(output.get("detect_to_traffic_back_ms"), int | float):
+        yield f"back {output['detect_to_traffic_back_ms']:.0f} ms after the deciding look"
+    if output.get("next") == "back":
+        yield printable(one_line(str(output["why"])))
     if output.get("repaired"):
         yield f"{output['repaired']} repaired"
     if output.get("writer"):

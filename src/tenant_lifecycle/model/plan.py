@@ -10,6 +10,7 @@ from enum import StrEnum
 from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.sizes import SetSize
+from tenant_lifecycle.model.strategy import Strategy
 
 
 class Cutover(StrEnum):
@@ -63,6 +64,11 @@ class MigrationPlan:
     #: Everything pre-flight found; the refusals among them forbid a start.
     findings: tuple[Finding, ...]
     estimate: Estimate
+    strategy: Strategy = Strategy.ZERO_DOWNTIME
+    #: Why that strategy, and what it does, as one sentence.
+    why: str = ""
+    #: Percent of the requests that the target serves before it becomes the writer; empty: all at once.
+    steps: tuple[int, ...] = ()
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
@@ -82,6 +88,8 @@ class MigrationPlan:
             "cutover": self.cutover,
             "settle_s": self.settle_s,
             "workers": self.workers,
+            "strategy": self.strategy,
+            "steps": list(self.steps),
             "stores": [[p.store, p.kind, p.how, sorted(size.name for size in p.sets)] for p in self.stores],
             "refusals": sorted([f.code, f.subject, f.message] for f in self.refusals),
         }

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tenant_lifecycle.model.flip import FlipBudget
+from tenant_lifecycle.model.gates import GatePolicy
 from tenant_lifecycle.model.plan import Cutover
+from tenant_lifecycle.model.strategy import Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,13 @@ class MigrationPolicy:
     max_repairs: int = 100
     flip: FlipBudget = field(default_factory=FlipBudget)
     provision: ProvisionHook = field(default_factory=ProvisionHook)
+    #: Percent of the requests that the target serves, step by step, before it becomes the writer and serves
+    #: all of them. Empty: all at once. Without a router there are no steps.
+    cutover_steps: tuple[int, ...] = (10, 25, 50)
+    gates: GatePolicy = field(default_factory=GatePolicy)
+    strategy: Strategy = Strategy.ZERO_DOWNTIME
+    #: Who chose the strategy, for the plan.
+    strategy_why: str = "nothing else is configured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +53,18 @@ class MigrationOptions:
     cutover: Cutover | None = None
     settle_s: float | None = None
     workers: int | None = None
+    cutover_steps: tuple[int, ...] | None = None
+    strategy: Strategy | None = None
 
     def over(self, policy: MigrationPolicy) -> MigrationPolicy:
         """The policy with what was chosen."""
-        chosen = {"cutover": self.cutover, "settle_s": self.settle_s, "workers": self.workers}
+        chosen = {
+            "cutover": self.cutover,
+            "settle_s": self.settle_s,
+            "workers": self.workers,
+            "cutover_steps": self.cutover_steps,
+            "strategy": self.strategy,
+            "strategy_why": None if self.strategy is None else "chosen for this migration",
+        }
         changes: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
         return replace(policy, **changes)

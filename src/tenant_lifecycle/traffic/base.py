@@ -8,11 +8,14 @@ stay, and only moves towards the target while they grow.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from tenant_lifecycle.model.findings import Finding
+from tenant_lifecycle.model.health import Health
 from tenant_lifecycle.model.names import TenantId
+
+__all__ = ["Health", "HealthSource", "Route", "Router", "Served"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +100,6 @@ class Router(Protocol):
 
     def close(self) -> None:
         """Give back connections; safe to repeat."""
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """How one environment served one tenant within a window; what a source does not know is None."""
-
-    requests: int = 0
-    errors: int = 0
-    p99_ms: float | None = None
-    #: A number of the business, larger is better: orders, answers with a citation.
-    business: float | None = None
-    #: Everything else, for the post-mortem.
-    detail: Mapping[str, float] = field(default_factory=dict)
 
 
 class HealthSource(Protocol):

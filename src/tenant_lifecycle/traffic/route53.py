@@ -187,7 +187,7 @@ class Route53Router:
     @contextmanager
     def _translated(self) -> Iterator[None]:
         """Errors of boto3 as ours."""
-        from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+        from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             yield
@@ -218,7 +218,7 @@ def open_client(settings: Mapping[str, str]) -> Any:
         UsageError: boto3 is not installed.
     """
     try:
-        import boto3  # type: ignore[import-untyped]
+        import boto3
     except ImportError as exc:
         raise UsageError("Route 53 needs boto3", next_step="pip install 'tenant-lifecycle[s3]'") from exc
     session = boto3.session.Session(profile_name=settings.get("profile"))

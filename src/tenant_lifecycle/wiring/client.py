@@ -70,8 +70,8 @@ def _pinecone(settings: Mapping[str, str]) -> Any:
 
 
 def _s3(settings: Mapping[str, str]) -> Bucket:
-    import boto3  # type: ignore[import-untyped]
-    from botocore.config import Config  # type: ignore[import-untyped]
+    import boto3
+    from botocore.config import Config
 
     session = boto3.session.Session(
         aws_access_key_id=settings.get("access_key"),

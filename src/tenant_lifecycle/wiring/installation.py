@@ -15,6 +15,8 @@ from tenant_lifecycle.model.policy import MigrationPolicy
 from tenant_lifecycle.stores.base import Resolves, Store
 from tenant_lifecycle.stores.registry import open_store
 from tenant_lifecycle.traffic.routers import Routers
+from tenant_lifecycle.traffic.steering import Steering
+from tenant_lifecycle.wiring.steering import open_steering
 from tenant_lifecycle.wiring.traffic import open_routers
 
 Stores = Mapping[str, Mapping[str, Store]]
@@ -38,6 +40,8 @@ class Installation:
     file: Path | None = None
     #: Opens the routers in front of the environments; each call opens them anew.
     open_routers: Callable[[], Routers] = lambda: Routers({})
+    #: Opens routers and health sources anew at each call; None if there is no router.
+    open_steering: Callable[[], Steering | None] = lambda: None
 
     def policy_for(self, tier: str) -> MigrationPolicy:
         return self.tiers.get(tier, self.policy)
@@ -72,6 +76,7 @@ def installation(config: configuration.Config) -> Installation:
         tiers={name: tier.policy for name, tier in config.tiers.items()},
         file=config.file,
         open_routers=lambda: open_routers(config),
+        open_steering=lambda: open_steering(config),
     )
 
 

@@ -41,6 +41,7 @@ from tenant_lifecycle.operations.migrate.session import Session
 from tenant_lifecycle.operations.pairs import Pair, pair_up
 from tenant_lifecycle.operations.verify import verify_tenant
 from tenant_lifecycle.stores.base import Fences, Store
+from tenant_lifecycle.traffic.steering import Steering
 from tenant_lifecycle.wiring.installation import Installation, Stores
 from tenant_lifecycle.wiring.runner_process import ensure_runner_process, only_runner
 
@@ -56,6 +57,8 @@ class Lifecycle:
         self._tenants = Tenants(self.database)
         self._journal = SqlJournal(self.database)
         self._stores: Stores | None = None
+        self._steering: Steering | None = None
+        self._steered = False
         self._opening = threading.Lock()
 
     def __enter__(self) -> Lifecycle:
@@ -68,6 +71,8 @@ class Lifecycle:
         """Close stores and the control database; safe to repeat."""
         stores, self._stores = self._stores or {}, None
         _close(stores)
+        if self._steering is not None:
+            self._steering.close()
         self.database.close()
 
     # -- environments and tenants ------------------------------------------------------------------------
@@ -79,6 +84,14 @@ class Lifecycle:
             if self._stores is None:
                 self._stores = self.installation.open_stores(())
             return self._stores
+
+    @property
+    def steering(self) -> Steering | None:
+        """Every router and health source, opened on first use; None without routers."""
+        with self._opening:
+            if not self._steered:
+                self._steering, self._steered = self.installation.open_steering(), True
+            return self._steering
 
     def doctor(self) -> list[Finding]:
         """Probe the control database, every store and every router."""
@@ -173,7 +186,7 @@ class Lifecycle:
         if not tenant:
             raise UsageError("the tenant's id is empty", next_step="tenantctl tenant list")
         pair = self.pair(source or self.home(tenant), target)
-        return plan_migration(pair, tenant, self.policy(tenant, options), exact=exact)
+        return plan_migration(pair, tenant, self.policy(tenant, options), exact=exact, steering=self.steering)
 
     def start_migration(
         self,
@@ -276,6 +289,9 @@ class Lifecycle:
             policy=self.policy(operation.tenant_id, chosen),
             folder=self.installation.state_folder / "spool" / operation.id,
             close_stores=lambda: _close(stores),
+            steering=self.installation.open_steering() if spec.get("steps") else None,
+            reports=self.installation.state_folder / "postmortems",
+            history=lambda: self.latest_events(operation.id, 1000),
         )
 
     def _definitions(self) -> Mapping[str, Migrate]:
@@ -316,6 +332,8 @@ def _new_migration(plan: MigrationPlan, reason: str, actor: str) -> NewOperation
             "cutover": plan.cutover.value,
             "settle_s": plan.settle_s,
             "workers": plan.workers,
+            "strategy": plan.strategy.value,
+            "steps": list(plan.steps),
         },
         plan={"stores": [[s.store, s.kind, s.items, s.bytes] for s in plan.stores]},
         plan_hash=plan.hash,

@@ -1,8 +1,13 @@
 """The steps of a migration, as a pure function of what the journal says is done.
 
     preflight, provision, arm, feed, copy, catch up, way back, verify,
-    then as often as people want:  [promote/n]  flip/n  settle/n      (odd n: to the target, even n: back)
+    then as often as people want:  [promote/1]  flip/n  settle/n      (odd n: to the target, even n: back)
     and at the end:                 verify before leaving, leave
+
+With routers, before every flip to the target:
+
+    shift/10  shift/25  shift/50            each until its gates pass (the second time: shift/10/2 ...)
+    back/n  postmortem/n  hold/n            when one failed: requests go back, a person decides what then
 
 A flow that grows is how a rollback "any number of times" stays one operation with one journal.
 """
@@ -16,9 +21,20 @@ from tenant_lifecycle.engine.definition import Definition
 from tenant_lifecycle.engine.retry import Retry
 from tenant_lifecycle.engine.steps import OnError, Step, StepKind
 from tenant_lifecycle.errors import WrongState
+from tenant_lifecycle.model.gates import OnFailure
 from tenant_lifecycle.model.operation import Operation, Outputs, State
 from tenant_lifecycle.model.plan import Cutover
-from tenant_lifecycle.operations.migrate import copying, leaving, proving, provision, settling, turning
+from tenant_lifecycle.operations.migrate import (
+    copying,
+    leaving,
+    postmortem,
+    proving,
+    provision,
+    settling,
+    shifting,
+    turning,
+)
+from tenant_lifecycle.operations.migrate import routes as routing
 from tenant_lifecycle.operations.migrate.session import BACK, FORWARD, OpenSession, Session
 
 #: Waiting for a server that restarts or a network that comes back is not a reason to call a person.
@@ -52,13 +68,18 @@ class Migrate(Definition):
 
     def steps(self, operation: Operation, outputs: Outputs) -> Sequence[Step]:
         steps = list(_filling())
+        climbs = Climbs(tuple(operation.spec.get("steps") or ()))
+        if operation.spec.get("cutover") == Cutover.MANUAL:
+            steps.append(
+                Step("promote/1", "wait for a person to promote", StepKind.WAIT, turning.await_promote)
+            )
         turn = 1
         while True:
-            if turn == 1 and operation.spec.get("cutover") == Cutover.MANUAL:
-                steps.append(
-                    Step("promote/1", "wait for a person to promote", StepKind.WAIT, turning.await_promote)
-                )
+            if way_of(turn) == FORWARD and not climbs.climb(steps, outputs):
+                return steps
             steps.append(_flip(turn))
+            if way_of(turn) == BACK:
+                climbs.report(steps)
             steps.append(_settle(turn))
             settled = outputs.get(f"settle/{turn}")
             if settled is None:
@@ -73,7 +94,17 @@ class Migrate(Definition):
                 "too late to abort: the old side is being emptied",
                 next_step="let it finish; a new migration brings the tenant back",
             )
+        routes = (
+            Step(
+                "abort/routes",
+                "send every request to the source",
+                StepKind.IDEMPOTENT,
+                routing.route_home,
+                retry=PATIENT,
+            ),
+        )
         return (
+            *(routes if any(key.startswith("shift/") for key in outputs.begun) else ()),
             Step(
                 "abort/return",
                 "bring writes back to the source",
@@ -113,6 +144,92 @@ def _filling() -> tuple[Step, ...]:
         Step("catch-up", "apply what changed meanwhile", run, copying.catch_up, retry=PATIENT),
         Step("way-back", "prepare and prove the way back", run, copying.prepare_way_back, retry=PATIENT),
         Step("verify", "verify every item", run, proving.verify, retry=PATIENT),
+    )
+
+
+class Climbs:
+    """The ways up to a flip, step by step, counted over the whole operation."""
+
+    def __init__(self, percents: tuple[int, ...]) -> None:
+        self._percents = percents
+        self._climb = 0
+        #: Times that requests went back so far; each has its own report.
+        self._incident = 0
+
+    def climb(self, steps: list[Step], outputs: Outputs) -> bool:
+        """Add the steps of every climb until one gets to the top, or is thought to; False: none does yet."""
+        while self._percents:
+            self._climb += 1
+            if not self._shifts(steps, outputs):
+                return True
+            self._incident += 1
+            steps.append(_back(self._incident))
+            steps.append(_report(self._incident))
+            returned = outputs.get(f"back/{self._incident}", {})
+            if returned.get("next") == OnFailure.ABORT:
+                steps.append(_give_up(self._incident))
+                return False
+            steps.append(_hold(self._incident))
+            if f"hold/{self._incident}" not in outputs:
+                return False
+        return True
+
+    def report(self, steps: list[Step]) -> None:
+        """Add the report of a flip back; without steps there was nothing to watch."""
+        if self._percents:
+            self._incident += 1
+            steps.append(_report(self._incident))
+
+    def _shifts(self, steps: list[Step], outputs: Outputs) -> bool:
+        """Add the steps of this climb; whether one of them decided to go back."""
+        again = f"/{self._climb}" if self._climb > 1 else ""
+        for percent in self._percents:
+            key = f"shift/{percent}{again}"
+            steps.append(
+                Step(
+                    key,
+                    f"{percent} % of the requests to the target",
+                    StepKind.IDEMPOTENT,
+                    shifting.shift,
+                    retry=PATIENT,
+                )
+            )
+            if outputs.get(key, {}).get("next") == "back":
+                return True
+        return False
+
+
+def _back(incident: int) -> Step:
+    return Step(
+        f"back/{incident}",
+        "every request back to the source",
+        StepKind.IDEMPOTENT,
+        shifting.send_back,
+        retry=PATIENT,
+    )
+
+
+def _report(incident: int) -> Step:
+    return Step(
+        f"postmortem/{incident}",
+        "write the post-mortem",
+        StepKind.IDEMPOTENT,
+        postmortem.write,
+        retry=PATIENT,
+    )
+
+
+def _hold(incident: int) -> Step:
+    return Step(f"hold/{incident}", "keep the target ready", StepKind.WAIT, settling.hold, retry=PATIENT)
+
+
+def _give_up(incident: int) -> Step:
+    return Step(
+        f"give-up/{incident}",
+        "take the migration back",
+        StepKind.IDEMPOTENT,
+        shifting.give_up,
+        on_error=OnError.FAIL,
     )
 
 

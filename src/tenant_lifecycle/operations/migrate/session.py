@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tenant_lifecycle.model.names import TenantId
-from tenant_lifecycle.model.operation import Operation
+from tenant_lifecycle.model.operation import Event, Operation
 from tenant_lifecycle.model.policy import MigrationPolicy
 from tenant_lifecycle.operations.migrate import feeds
 from tenant_lifecycle.operations.migrate.flip import Direction
 from tenant_lifecycle.operations.pairs import Pair, StorePair
 from tenant_lifecycle.operations.proof import Proof
 from tenant_lifecycle.stores.base import Check, Feed, Fences, Follower, Keys
+from tenant_lifecycle.traffic.steering import Steering
+
+if TYPE_CHECKING:
+    from tenant_lifecycle.operations.migrate.comparing import DataWatch
 
 FORWARD = "fwd"
 BACK = "rev"
@@ -44,6 +49,14 @@ class Session:
     folder: Path
     #: Called when the session is left.
     close_stores: Callable[[], None] = lambda: None
+    #: Routers and health sources; None: requests are nobody's business here.
+    steering: Steering | None = None
+    #: Folder for post-mortems.
+    reports: Path = Path("postmortems")
+    #: The operation's events until now, for the post-mortem.
+    history: Callable[[], Sequence[Event]] = lambda: ()
+    #: Compares data in a thread that was told to end; it is waited for before the proofs are used.
+    data_watch: DataWatch | None = None
     _followers: dict[tuple[str, str], Follower] = field(default_factory=dict)
     _applying: set[tuple[str, str]] = field(default_factory=set)
     _proofs: dict[tuple[str, str], Proof] = field(default_factory=dict)
@@ -153,8 +166,12 @@ class Session:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def close(self) -> None:
+        if self.data_watch is not None:
+            self.data_watch.ask_to_stop()
         self.stop_following()
         self.close_stores()
+        if self.steering is not None:
+            self.steering.close()
 
 
 #: Opens a `Session` for an operation and a driver token; wiring provides it.

@@ -5,19 +5,24 @@ from __future__ import annotations
 import time
 
 from tenant_lifecycle.engine.steps import Done, Outcome, StepContext
-from tenant_lifecycle.errors import StoreBusy, StoreUnavailable
-from tenant_lifecycle.model.operation import Json, Signal
-from tenant_lifecycle.operations.migrate.proving import ensure_proved
-from tenant_lifecycle.operations.migrate.provision import keep_counters_ahead
+from tenant_lifecycle.model.operation import Signal
+from tenant_lifecycle.operations.migrate.comparing import LOOK_S, look
 from tenant_lifecycle.operations.migrate.session import BACK, FORWARD, Session
+from tenant_lifecycle.operations.migrate.watching import (
+    AfterFlip,
+    GateFailed,
+    last_failure,
+    told_to_roll_back,
+)
 
-#: How often the dirty items are looked at while nothing is asked for, and how often a signal is looked for.
-LOOK_S, SIGNAL_S = 1.0, 0.02
+#: How often a signal is looked for.
+SIGNAL_S = 0.02
 
 
 def settle(ctx: StepContext) -> Outcome:
     """Step ``settle/n``: after a flip to the target until its grace time is over, after a flip back for ever.
 
+    With routers the gates go on watching for a while after a flip to the target, and a failure ends the step.
     Its output says what comes next: ``rollback``, ``promote`` or ``complete``.
     """
     session: Session = ctx.session
@@ -34,46 +39,57 @@ def settle(ctx: StepContext) -> Outcome:
     until = ctx.cursor or ctx.now() + session.policy.settle_s
     ctx.progress(0, cursor=until)
     why = "the old side is kept ready for a rollback; complete empties it"
-    signal = keep_ready(ctx, BACK, until=until, signals=("rollback", "complete"), why=why)
+    gates = AfterFlip.open(ctx, until - session.policy.settle_s)
+    try:
+        signal = keep_ready(ctx, BACK, until=until, signals=("rollback", "complete"), why=why, gates=gates)
+    except GateFailed as failure:
+        return Done(failure.output)
+    if signal is not None and signal.kind == "rollback" and gates is not None:
+        return Done(told_to_roll_back(ctx.now()))
     return Done({"next": signal.kind if signal else "complete"})
 
 
+def hold(ctx: StepContext) -> Outcome:
+    """Step ``hold/N``: after requests went back, until a person says ``promote``: up again from the first step."""
+    _, failure = last_failure(ctx.outputs)
+    source = ctx.session.pair.source
+    keep_ready(
+        ctx,
+        FORWARD,
+        until=None,
+        signals=("promote",),
+        why=f"every request is back at {source}: {failure['why']}; promote tries again, abort cleans up",
+    )
+    return Done({"next": "promote"})
+
+
 def keep_ready(
-    ctx: StepContext, way: str, *, until: float | None, signals: tuple[str, ...], why: str
+    ctx: StepContext,
+    way: str,
+    *,
+    until: float | None,
+    signals: tuple[str, ...],
+    why: str,
+    gates: AfterFlip | None = None,
 ) -> Signal | None:
     """Follow, compare and report until a signal comes or the time is over; return the signal.
 
     A store that is away for a while is waited for: the tenant works on the other side meanwhile.
+
+    Raises:
+        GateFailed: one of ``gates`` did.
     """
     session: Session = ctx.session
+    check = ctx.check if gates is None else gates.check
     next_look = 0.0
     while True:
-        ctx.check()
+        check()
         signal = ctx.take_signal(*signals)
         if signal is not None:
             return signal
         if until is not None and ctx.now() >= until:
             return None
         if time.monotonic() >= next_look:
-            ctx.publish({"why": why, "until": until, **_look(ctx, session, way)})
+            ctx.publish({"why": why, "until": until, **look(session, way, check, ctx.event)})
             next_look = time.monotonic() + LOOK_S
         time.sleep(SIGNAL_S)
-
-
-def _look(ctx: StepContext, session: Session, way: str) -> Json:
-    """Bring the proof of the next flip up to date; say whether that flip is ready."""
-    try:
-        session.followers(FORWARD)
-        session.followers(BACK)
-        session.check_followers()
-        keep_counters_ahead(session, way)
-        ensure_proved(ctx, way)
-        dirty, lag_s = 0, 0.0
-        for pair in session.way(way).stores:
-            proof = session.proof(way, pair, ctx.check)
-            dirty += proof.shrink()
-            lag_s = max(lag_s, proof.follower.lag().seconds)
-        session.tell_foreign_writes(ctx.event)
-    except (StoreUnavailable, StoreBusy) as error:
-        return {"ready": False, "not_ready": str(error)}
-    return {"ready": True, "not_ready": None, "dirty": dirty, "lag_s": round(lag_s, 3)}

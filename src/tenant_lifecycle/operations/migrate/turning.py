@@ -12,6 +12,7 @@ from tenant_lifecycle.model.operation import Json, TenantUpdate
 from tenant_lifecycle.operations.migrate.flip import Direction, attempt, make_ready
 from tenant_lifecycle.operations.migrate.proving import ensure_proved
 from tenant_lifecycle.operations.migrate.provision import seen
+from tenant_lifecycle.operations.migrate.routes import follow_writer
 from tenant_lifecycle.operations.migrate.session import BACK, FORWARD, Session
 from tenant_lifecycle.stores.base import Schemas
 
@@ -49,14 +50,14 @@ def turn(ctx: StepContext, session: Session, way: str) -> Done:
                 tries += 1
                 timing = _try_once(ctx, session, way, epoch, tries)
                 if timing is not None:
-                    return _turned(session, way, tries, began, timing)
+                    return _turned(ctx, session, way, tries, began, timing)
             case Action.RELEASE:
                 session.fences(way)[0].release(session.tenant, None)
             case Action.ACTIVATE:
                 session.fences(way)[1].activate(session.tenant, epoch)
                 ctx.event("rolled-forward", writer=pair.target)
             case Action.FINISHED:
-                return _turned(session, way, tries, began, None)
+                return _turned(ctx, session, way, tries, began, None)
             case Action.CONTRADICTION:
                 raise InvariantViolated(
                     f"the fences of {pair.source} and {pair.target} contradict each other for this tenant",
@@ -111,12 +112,16 @@ def _refuse_changed_shape(session: Session, way: str) -> None:
             )
 
 
-def _turned(session: Session, way: str, tries: int, began: float, timing: FlipTiming | None) -> Done:
+def _turned(
+    ctx: StepContext, session: Session, way: str, tries: int, began: float, timing: FlipTiming | None
+) -> Done:
     pair = session.way(way)
+    routed = follow_writer(ctx, session, pair.target)
     output: Json = {
         "writer": pair.target,
         "attempts": tries,
         "seconds": round(time.monotonic() - began, 4),
         **({"timing": timing.as_json()} if timing else {}),
+        **routed,
     }
     return Done(output, tenant=TenantUpdate(session.tenant, environment=pair.target))

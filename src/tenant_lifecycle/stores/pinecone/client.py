@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+import pinecone
 from pinecone._internal.constants import DATA_PLANE_API_VERSION
 from pinecone._internal.http_client import HTTPClient
 from pinecone.errors import NotFoundError
@@ -16,7 +17,6 @@ from pinecone.models.indexes.index import IndexModel
 from pinecone.models.namespaces.models import NamespaceDescription
 from pinecone.models.vectors.vector import Vector
 
-import pinecone
 from tenant_lifecycle.errors import StoreRejected
 from tenant_lifecycle.stores.pinecone.keys import can_exist
 from tenant_lifecycle.stores.pinecone.patience import Patience, ask
