@@ -1,0 +1,146 @@
+"""Redis as a store: joins the stories of this folder into the contracts of `stores.base`, and adds nothing.
+
+Each ability is told in a module of its own; a method here is one call into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from tenant_lifecycle.errors import ConfigError
+from tenant_lifecycle.model.findings import Finding
+from tenant_lifecycle.model.keymap import IdSource, Treatment
+from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.model.ownership import OwnershipMap
+from tenant_lifecycle.stores.base import Check, Compared, Copied, Difference, Feed, Keys, Part, SetSize, Store
+from tenant_lifecycle.stores.redis import (
+    copy,
+    digests,
+    hints,
+    incarnation,
+    inventory,
+    parts,
+    preflight,
+    probe,
+    remove,
+    repair,
+)
+from tenant_lifecycle.stores.redis.connection import Wire
+from tenant_lifecycle.stores.redis.server import Server
+from tenant_lifecycle.stores.redis.whose import Whose, key_map_for
+
+
+class RedisStore:
+    """One database of one server of one environment; safe to use from several threads."""
+
+    kind = "redis"
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.name = server.name
+        self.environment = server.environment
+
+    @classmethod
+    def from_config(
+        cls,
+        *,
+        name: str,
+        environment: str,
+        settings: Mapping[str, str],
+        ownership: OwnershipMap,
+        ids: IdSource,
+    ) -> RedisStore:
+        """What the entry point names. ``settings`` has ``url``; it connects at the first use.
+
+        Raises:
+            ConfigError: there is no url or it is none, or ``ownership.yaml`` has no rules for the store.
+        """
+        full = f"{environment}/{name}"
+        if not settings.get("url"):
+            raise ConfigError(
+                f"store {full} has no url",
+                next_step="give it one in lifecycle.yaml: redis://user:password@host:6379/0",
+            )
+        whose = Whose(key_map_for(ownership.keys, name, full), ids)
+        return cls(Server(full, environment, Wire(full, settings["url"]), whose))
+
+    # -- Store
+
+    def probe(self) -> list[Finding]:
+        return probe.probe(self.server)
+
+    def tenants(self) -> list[TenantId]:
+        """None: keys do not say where a tenant's id ends."""
+        return []
+
+    def holds(self, tenant: TenantId) -> bool:
+        return inventory.holds(self.server, tenant)
+
+    def inventory(self, tenant: TenantId, *, exact: bool = False) -> list[SetSize]:
+        return inventory.inventory(self.server, tenant, exact=exact)
+
+    def close(self) -> None:
+        self.server.close()
+
+    # -- Prepares
+
+    def preflight(self, target: Store, tenant: TenantId) -> list[Finding]:
+        return preflight.preflight(self.server, _server(target), tenant)
+
+    def create_missing(self, target: Store, tenant: TenantId) -> list[str]:  # noqa: ARG002
+        """Nothing: a key needs nothing that has to be there before it."""
+        return []
+
+    def overlaps(self, tenant: TenantId, others: Iterable[TenantId]) -> list[Finding]:
+        """Refusals (``redis.overlap``) for tenants some of whose keys would be this tenant's as well."""
+        return preflight.overlaps(self.server, tenant, others)
+
+    # -- Copies
+
+    def split(self, target: Store, feed: Feed) -> list[Part]:
+        return parts.split(self.server, _server(target), feed)
+
+    def copy_part(self, target: Store, feed: Feed, part: Part, check: Check) -> Copied:
+        return copy.copy_part(self.server, _server(target), feed, part, check)
+
+    # -- Digests
+
+    def sets(self, tenant: TenantId) -> list[str]:  # noqa: ARG002
+        return self.server.whose.sets(Treatment.MOVE)
+
+    def compare(self, target: Store, tenant: TenantId, set_name: str, check: Check) -> Compared:
+        return digests.compare(self.server, _server(target), tenant, set_name, check)
+
+    def compare_keys(self, target: Store, tenant: TenantId, keys: Keys) -> list[Difference]:  # noqa: ARG002
+        return digests.compare_keys(self.server, _server(target), keys)
+
+    def repair(self, target: Store, feed: Feed, keys: Keys) -> int:
+        return repair.repair(self.server, _server(target), feed, keys)
+
+    # -- Keyed
+
+    def set_of(self, tenant: TenantId, key: bytes) -> str | None:
+        return self.server.whose.set_of(tenant, key)
+
+    def incarnation(self) -> str:
+        with self.server.session() as session:
+            return incarnation.incarnation(session)
+
+    # -- Hints
+
+    def listen(
+        self, tenant: TenantId, on_key: Callable[[bytes], None], on_gap: Callable[[str], None]
+    ) -> Callable[[], None]:
+        return hints.listen(self.server, tenant, on_key, on_gap)
+
+    # -- Removes
+
+    def remove(self, feed: Feed, check: Check) -> Mapping[str, int]:
+        return remove.remove(self.server, feed, check)
+
+
+def _server(store: Store) -> Server:
+    """The other side of a pair; pairing by kind makes sure that it is one of ours."""
+    if not isinstance(store, RedisStore):
+        raise TypeError(f"{store.name} is not a Redis store")
+    return store.server
