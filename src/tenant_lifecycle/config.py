@@ -18,6 +18,7 @@ from tenant_lifecycle.model.flip import FlipBudget
 from tenant_lifecycle.model.plan import Cutover
 from tenant_lifecycle.model.policy import MigrationPolicy, ProvisionHook
 from tenant_lifecycle.model.strategy import Strategy
+from tenant_lifecycle.traffic_config import TrafficConfig, read_traffic
 from tenant_lifecycle.yaml_file import Node
 from tenant_lifecycle.yaml_file import load as load_yaml
 from tenant_lifecycle.yaml_file import parse as parse_yaml
@@ -30,8 +31,8 @@ DEFAULT_NAME, VARIABLE = "lifecycle.yaml", "TENANT_LIFECYCLE_CONFIG"
 _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
     "postgres": (frozenset({"dsn"}), ("dsn",)),
     "redis": (frozenset({"url", "writes"}), ("url",)),
-    "pinecone": (frozenset({"api_key", "host", "index", "writes"}), ("api_key", "index")),
-    "qdrant": (frozenset({"url", "path", "api_key", "writes"}), ()),
+    "pinecone": (frozenset({"api_key", "create_index", "host", "index", "writes"}), ("api_key", "index")),
+    "qdrant": (frozenset({"api_key", "collection", "path", "tenant_field", "url", "writes"}), ()),
     "s3": (
         frozenset({"bucket", "endpoint", "region", "access_key", "secret_key", "profile", "writes"}),
         ("bucket",),
@@ -77,6 +78,7 @@ class Config:
     environments: Mapping[str, Mapping[str, StoreConfig]]
     tiers: Mapping[str, TierConfig]
     policy: MigrationPolicy
+    traffic: TrafficConfig = field(default_factory=TrafficConfig)
     #: Where the gates get their numbers from, by name.
     health: Mapping[str, HealthConfig] = field(default_factory=dict)
 
@@ -116,7 +118,17 @@ def find(given: Path | None, environ: Mapping[str, str]) -> Path:
 
 def _read(top: Node, path: Path) -> Config:
     sections = top.mapping(
-        {"version", "control", "state_folder", "ownership", "environments", "tiers", "policies", "health"},
+        {
+            "version",
+            "control",
+            "state_folder",
+            "ownership",
+            "environments",
+            "tiers",
+            "policies",
+            "traffic",
+            "health",
+        },
         required=("version", "environments"),
     )
     if sections["version"].integer() != 1:
@@ -126,14 +138,16 @@ def _read(top: Node, path: Path) -> Config:
     tiers = sections.get("tiers")
     policy = _policy(sections.get("policies"), MigrationPolicy(), folder)
     policy, hybrid = _strategy(sections.get("policies"), policy, tiers)
+    environments = _environments(sections["environments"])
     return Config(
         file=path,
         control_database=_control(sections.get("control"), own / "control.db", folder),
         state_folder=_path(sections.get("state_folder"), own / "state", folder),
         ownership_file=_path(sections.get("ownership"), folder / "ownership.yaml", folder),
-        environments=_environments(sections["environments"]),
+        environments=environments,
         tiers=_tiers(tiers, policy, hybrid, folder),
         policy=policy,
+        traffic=read_traffic(sections.get("traffic"), environments, folder),
         health=read_health(sections["health"]) if "health" in sections else {},
     )
 

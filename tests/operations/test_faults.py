@@ -186,3 +186,21 @@ def test_a_terraform_hook_provisions_and_a_failing_command_stops_with_its_words(
         operation = rig.wait(id)
         assert operation.state is State.ATTENTION
         assert operation.error is not None and "no quota left" in operation.error.message
+
+
+def test_an_abort_between_commit_point_and_activation_leaves_somebody_who_may_write(rig: Rig) -> None:
+    """The driver died in that instant, and a person aborted before another took over (chaos, seed 114)."""
+    with rig.lifecycle.runner():
+        id = rig.start(cutover=Cutover.MANUAL)
+        rig.wait(id, "verify")
+        blue = rig.lifecycle.stores["blue"]["postgres"]
+        assert isinstance(blue, Fences)
+        ticket = blue.fence(TENANT, 1, 2.0, 1.0)
+        assert blue.commit_move(TENANT, ticket, "green")
+        rig.lifecycle.abort(id, actor="test")
+        assert rig.wait(id).state in (State.ABORTED, State.ROLLED_BACK)
+        assert rig.lifecycle.home(TENANT) == "blue"
+    with rig.load():
+        time.sleep(0.5)
+    report = rig.judge("blue")
+    assert report.ok and not report.failed

@@ -83,5 +83,5 @@ def test_a_start_that_fails_half_way_is_cleaned_up(folder) -> None:
     with pytest.raises(FileNotFoundError, match="no PostgreSQL 9"):
         with running(sandbox, scale=SCALE):
             pytest.fail("must not get here")
-    assert sandbox._servers == {}
+    assert sandbox._servers._made == {}
     assert not folder.exists()

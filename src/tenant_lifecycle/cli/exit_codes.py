@@ -50,7 +50,7 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.REFUSED: "a pre-flight check or a gate refused; nothing was changed",
     ExitCode.WAITS_FOR_PERSON: "ended waiting for a person: paused, or waiting to be promoted",
     ExitCode.TIMEOUT: "the time given ran out; the operation goes on",
-    ExitCode.DIFFERENCES: "a verification found differences",
+    ExitCode.DIFFERENCES: "a verification found differences, or a check of traffic drift",
     ExitCode.NEEDS_ATTENTION: "the operation stands, and a person has to look",
     ExitCode.UNREACHABLE: "a server gave no answer",
     ExitCode.DETACHED: "detached with Ctrl-C; the operation goes on",

@@ -27,6 +27,7 @@ from tenant_lifecycle.cli.output import wants_json
 from tenant_lifecycle.cli.sandbox import sandbox_app
 from tenant_lifecycle.cli.service import Lifecycle
 from tenant_lifecycle.cli.tenant import tenant_app
+from tenant_lifecycle.cli.traffic import traffic_app
 from tenant_lifecycle.cli.verify import verify
 from tenant_lifecycle.config import VARIABLE
 from tenant_lifecycle.errors import LifecycleError
@@ -45,6 +46,7 @@ app.command()(verify)
 app.add_typer(op_app, name="op")
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(map_app, name="map")
+app.add_typer(traffic_app, name="traffic")
 app.add_typer(worker.worker_app, name="worker")
 app.add_typer(starting.config_app, name="config")
 app.command()(starting.version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
@@ -19,18 +19,30 @@ from tenant_lifecycle.cli.options import as_json
 from tenant_lifecycle.cli.output import NextStep, OutputFormat, table
 
 if TYPE_CHECKING:
-    from tenant_lifecycle.sandbox.environment import EnvironmentStatus, Sandbox
+    from tenant_lifecycle.sandbox.environment import EnvironmentStatus, Sandbox, ServerStatus
+    from tenant_lifecycle.sandbox.http_load.config import HttpSummary
     from tenant_lifecycle.sandbox.ledger_check import LedgerReport
-    from tenant_lifecycle.sandbox.load import LoadConfig, LoadSummary
+    from tenant_lifecycle.sandbox.load import LoadSummary
 
 sandbox_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="PostgreSQL servers on this machine with a sample application, to try everything on.",
+    help="Servers on this machine with a sample application, to try everything on.",
 )
 
 Folder = Annotated[Path, typer.Option("--folder", metavar="FOLDER", help="Where the sandbox is kept.")]
 DEFAULT_FOLDER = Path(".sandbox")
+
+
+class PartName(StrEnum):
+    """What a sandbox can consist of."""
+
+    POSTGRES = "postgres"
+    REDIS = "redis"
+    VECTORS = "vectors"
+    OBJECTS = "objects"
+    APP = "app"
+    ROUTER = "router"
 
 
 class GreenData(StrEnum):
@@ -52,25 +64,33 @@ def up(
         typer.Option("--green-data", help="Green at first: empty, with tables, or with two residents too."),
     ] = GreenData.RESIDENTS,
     scale: Annotated[float, typer.Option("--scale", min=0.001, help="1.0 is about 200,000 rows.")] = 1.0,
+    only: Annotated[
+        list[PartName] | None,
+        typer.Option("--only", help="Nothing but PostgreSQL and these parts; may be repeated. Default: all."),
+    ] = None,
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
 ) -> None:
-    """Start both servers and fill them; what is there already stays as it is.
+    """Start two environments with all their stores, the sample application and a router, and fill them; what is
+    there already stays as it is.
 
     They run until `tenantctl sandbox down`.
     """
     with _brought():
         from tenant_lifecycle.sandbox.environment import Fill, Sandbox
+        from tenant_lifecycle.sandbox.parts import Part
 
-        sandbox = Sandbox(folder, {"blue": blue, "green": green})
+        parts = [Part(name.value) for name in only or PartName]
+        sandbox = Sandbox(folder, {"blue": blue, "green": green}, parts=parts)
         status = sandbox.up(scale=scale, green=Fill(green_data))
+        servers = sandbox.servers()
     config = folder / "lifecycle.yaml"
     steps = [
         NextStep(f"tenantctl --config {config} tenant list"),
         NextStep(f"tenantctl --config {config} migrate plan acme --from blue --to green"),
     ]
-    document = {"environments": [asdict(one) for one in status], "config": str(config)}
-    of(ctx).output(as_json(json, output)).data(document, _lines(status), steps)
+    document = {**_document(status, servers), "config": str(config)}
+    of(ctx).output(as_json(json, output)).data(document, _lines(status, servers), steps)
 
 
 @sandbox_app.command()
@@ -83,12 +103,12 @@ def down(
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
 ) -> None:
-    """Stop both servers; without --remove they come back as they were."""
+    """Stop all servers; without --remove they come back as they were."""
     with _brought():
         found = _existing(folder)
-        stopped = [one.name for one in found.status() if one.pid is not None]
+        stopped = [one.name for one in found.servers() if one.pid is not None]
         found.down(remove=remove)
-    said = f"stopped {' and '.join(stopped) or 'nothing'}{f', and removed {folder}' if remove else ''}"
+    said = f"stopped {', '.join(stopped) or 'nothing'}{f'; removed {folder}' if remove else ''}"
     of(ctx).output(as_json(json, output)).data({"stopped": stopped, "removed": remove}, [said])
 
 
@@ -99,12 +119,69 @@ def status(
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
 ) -> None:
-    """Show both servers."""
+    """Show both environments and every server."""
     with _brought():
-        found = _existing(folder).status()
-    document = {"environments": [asdict(one) for one in found]}
+        sandbox = _existing(folder)
+        found, servers = sandbox.status(), sandbox.servers()
     steps = [NextStep("tenantctl sandbox up")] if not found else []
-    of(ctx).output(as_json(json, output)).data(document, _lines(found), steps)
+    of(ctx).output(as_json(json, output)).data(_document(found, servers), _lines(found, servers), steps)
+
+
+@sandbox_app.command()
+def visit(
+    ctx: typer.Context,
+    tenant: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tenant", metavar="TENANT=SESSIONS", help="How many sessions of whom; may be repeated."
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--for", metavar="DURATION", parser=options.duration, help="Default: until Ctrl-C."),
+    ] = None,
+    rate: Annotated[
+        float, typer.Option("--rate", min=0.1, help="Requests a second, all sessions together.")
+    ] = 50.0,
+    ledger: Annotated[
+        Path | None,
+        typer.Option("--ledger", metavar="FOLDER", help="Default: a new one in the sandbox's folder."),
+    ] = None,
+    folder: Folder = DEFAULT_FOLDER,
+    json: options.Json = False,
+    output: options.Format = OutputFormat.TEXT,
+) -> None:
+    """Use the application over HTTP as people do, until Ctrl-C, then hold the ledger of acknowledged requests
+    against every store of the environments that are the tenants' writers by then.
+
+    Exit code 1 if a request failed or a read was stale, or if something was lost, doubled, is old or is back.
+    """
+    speak = of(ctx).output(as_json(json, output))
+    with _brought():
+        from tenant_lifecycle.sandbox.http_load.config import HttpLoadConfig
+        from tenant_lifecycle.sandbox.http_load.load import run_http_load
+
+        sandbox = _running(folder)
+        urls = sandbox.urls
+        if not urls:
+            raise typer.BadParameter(
+                "this sandbox was started without the application", param_hint="--folder"
+            )
+        config = HttpLoadConfig(
+            urls=[urls["router"]] if "router" in urls else list(urls.values()),
+            tenants=_numbers(tenant, "--tenant") or {"acme": 3, "globex": 1, "initech": 1},
+            ledger=ledger or folder / f"ledger-{time.strftime('%Y%m%d-%H%M%S')}",
+            seconds=seconds,
+            rate=rate,
+        )
+        summary = run_http_load(
+            config, lambda _: speak.say(f"visiting; the ledger is {config.ledger}; Ctrl-C ends it")
+        )
+        report = _checked(config.ledger, config.tenants, sandbox)
+    document, lines = _told_of_visit(summary, report)
+    speak.data({**document, "ledger": str(config.ledger)}, lines)
+    if summary.failed or summary.stale_reads or not report.ok:
+        raise typer.Exit(int(ExitCode.FAILED))
 
 
 @sandbox_app.command()
@@ -156,7 +233,7 @@ def load(
         summary = run_load(
             config, lambda _: speak.say(f"writing; the ledger is {config.ledger}; Ctrl-C ends it")
         )
-        report = _checked(config, sandbox)
+        report = _checked(config.ledger, {*config.tenants, *config.burst}, sandbox)
     document, lines = _told(summary, report)
     speak.data({**document, "ledger": str(config.ledger)}, lines)
     if summary.failed or not report.ok:
@@ -165,38 +242,61 @@ def load(
 
 def _told(summary: LoadSummary, report: LedgerReport) -> tuple[dict[str, object], list[str]]:
     """The result of a load, for programs and for people."""
-    wrong = {
+    lines = [
+        f"acknowledged  {summary.acknowledged} in {summary.seconds:.1f} s, {summary.burst_rows} rows in bulk",
+        f"failed        {summary.failed}",
+        f"unknown       {summary.unknown}, of them committed {report.unknown_committed}",
+        *_told_of(report),
+        *summary.errors,
+    ]
+    return {**asdict(summary), **_wrong(report)}, lines
+
+
+def _told_of_visit(summary: HttpSummary, report: LedgerReport) -> tuple[dict[str, object], list[str]]:
+    lines = [
+        f"requests      {summary.requests} in {summary.seconds:.1f} s, {summary.reads} of them reads",
+        f"failed        {summary.failed}, {summary.repeated} sent once more",
+        f"stale reads   {len(summary.stale_reads)}",
+        *_told_of(report),
+        *summary.stale_reads[:20],
+        *summary.errors,
+    ]
+    return {**asdict(summary), **_wrong(report)}, lines
+
+
+def _wrong(report: LedgerReport) -> dict[str, int]:
+    """How often the stores are not as the ledger says, by kind."""
+    return {
         "lost": report.lost,
         "duplicated": report.duplicated,
         "resurrected": report.resurrected,
         "stale": report.stale,
         "phantom": report.phantom,
     }
-    lines = [
-        f"acknowledged  {summary.acknowledged} in {summary.seconds:.1f} s, {summary.burst_rows} rows in bulk",
-        f"failed        {summary.failed}",
-        f"unknown       {summary.unknown}, of them committed {report.unknown_committed}",
-        *(f"{kind:<12}  {count}" for kind, count in wrong.items()),
-        *(
-            f"{violation.wrong}: {violation.table}: {violation.detail}"
-            for violation in report.violations[:20]
-        ),
-        *summary.errors,
+
+
+def _told_of(report: LedgerReport) -> list[str]:
+    return [
+        *(f"{kind:<12}  {count}" for kind, count in _wrong(report).items()),
+        *(f"{one.wrong}: {one.table}: {one.detail}" for one in report.violations[:20]),
     ]
-    return {**asdict(summary), **wrong}, lines
 
 
-def _checked(config: LoadConfig, sandbox: Sandbox) -> LedgerReport:
+def _checked(ledger: Path, tenants: Collection[str], sandbox: Sandbox) -> LedgerReport:
     """The ledger against each tenant's present writer."""
     from tenant_lifecycle.client.gate import WriterGate
     from tenant_lifecycle.sandbox.ledger_check import LedgerReport, check
 
-    gate = WriterGate(config.environments, config.home)
+    dsns = {name: sandbox.dsn(name, "rag_app") for name in sandbox.dsns}
+    gate = WriterGate(dsns, next(iter(dsns)))
     places: dict[str, list[str]] = {}
-    for tenant in {*config.tenants, *config.burst}:
+    for tenant in tenants:
         places.setdefault(gate.writer(tenant).environment, []).append(tenant)
-    reports = [check(config.ledger, sandbox.dsn(name), tenants) for name, tenants in places.items()]
-    return sum(reports, LedgerReport(0, 0, 0, 0, 0))
+    report = LedgerReport(0, 0, 0, 0, 0)
+    for name, held in places.items():
+        with sandbox.items(name) as items:
+            report += check(ledger, sandbox.dsn(name), held, items)
+    return report
 
 
 @contextmanager
@@ -235,11 +335,17 @@ def _numbers(given: list[str] | None, option: str) -> dict[str, int]:
     return numbers
 
 
-def _lines(status: list[EnvironmentStatus]) -> list[str]:
+def _document(status: list[EnvironmentStatus], servers: list[ServerStatus]) -> dict[str, object]:
+    return {"environments": [asdict(one) for one in status], "servers": [asdict(one) for one in servers]}
+
+
+def _lines(status: list[EnvironmentStatus], servers: list[ServerStatus]) -> list[str]:
     if not status:
         return ["no sandbox here"]
-    rows = [
-        (one.name, str(one.major), f"pid {one.pid}" if one.pid else "stopped", one.filled or "-", one.dsn)
-        for one in status
+    rows = [(one.name, str(one.major), one.filled or "-", one.dsn) for one in status]
+    processes = [(one.name, str(one.port), f"pid {one.pid}" if one.pid else "stopped") for one in servers]
+    return [
+        *table(("ENVIRONMENT", "POSTGRESQL", "DATA", "DSN"), rows),
+        "",
+        *table(("SERVER", "PORT", "PROCESS"), processes),
     ]
-    return table(("ENVIRONMENT", "POSTGRESQL", "SERVER", "DATA", "DSN"), rows)

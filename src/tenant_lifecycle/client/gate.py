@@ -10,12 +10,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import errors as pg
+from psycopg.rows import tuple_row
 
 from tenant_lifecycle.client.outcome import UnknownOutcome
 from tenant_lifecycle.errors import TenantMoved
@@ -64,10 +65,13 @@ class WriterGate:
         if home not in environments:
             raise ValueError(f"home {home!r} is none of the environments {sorted(environments)}")
         self._home = home
-        self._sources: dict[str, Callable[[], AbstractContextManager[Connection]]] = {
-            name: _Idle(source).connection if isinstance(source, str) else source
-            for name, source in environments.items()
-        }
+        self._sources: dict[str, Callable[[], AbstractContextManager[Connection]]] = {}
+        self._idle: list[_Idle] = []
+        for name, source in environments.items():
+            if isinstance(source, str):
+                self._idle.append(_Idle(source))
+                source = self._idle[-1].connection
+            self._sources[name] = source
         self._known: dict[str, Writer] = {}
         self._lock = threading.Lock()
 
@@ -82,12 +86,20 @@ class WriterGate:
             UnknownOutcome: the connection was lost during COMMIT; the transaction may or may not have happened.
             psycopg.Error: whatever else the block or the database raised; nothing was committed.
         """
+        return self.repeat(tenant, lambda writer: self._once(tenant, writer, block), deadline_s)
+
+    def repeat(self, tenant: str, attempt: Callable[[Writer], Result], deadline_s: float) -> Result:
+        """Call ``attempt`` with the tenant's writer until it is not refused, at most until the deadline.
+
+        Raises:
+            TenantMoved: as `run`; and whatever else ``attempt`` raises.
+        """
         give_up = time.monotonic() + deadline_s
         while True:
             writer = self.writer(tenant, give_up)
             try:
-                return self._once(tenant, writer, block)
-            except _NeverBegun as exc:
+                return attempt(writer)
+            except NeverBegun as exc:
                 self.forget(tenant)
                 if time.monotonic() + _RECONNECT_S >= give_up:
                     raise exc.cause from None
@@ -126,27 +138,43 @@ class WriterGate:
         with self._lock:
             self._known.pop(tenant, None)
 
+    def forget_all(self) -> None:
+        """Ask the databases the next time, for every tenant."""
+        with self._lock:
+            self._known.clear()
+
+    def known(self) -> list[str]:
+        """Tenants whose writer is remembered."""
+        with self._lock:
+            return list(self._known)
+
+    def close(self) -> None:
+        """Close idle connections that were made here, from DSNs; safe to repeat."""
+        for idle in self._idle:
+            idle.close()
+
     def _once(self, tenant: str, writer: Writer, block: Callable[[Connection], Result]) -> Result:
-        begun = committing = False
-        try:
-            with self._sources[writer.environment]() as conn:
-                try:
-                    with conn.transaction():
-                        if writer.epoch:
-                            # Asked first, so that the block neither works in vain nor reads what is old here.
-                            conn.execute("SELECT tenant_lifecycle.check_writer(%s)", (tenant,))
-                        begun = True
-                        result = block(conn)
-                        committing = True
-                except psycopg.Error as exc:
-                    if committing and _lost(conn):
-                        raise UnknownOutcome(tenant, writer.environment) from exc
-                    raise
-            return result
-        except psycopg.OperationalError as exc:
-            if begun or exc.sqlstate == _SERIALIZATION:
-                raise
-            raise _NeverBegun(exc) from exc
+        def ask(conn: Connection) -> None:
+            if writer.epoch:
+                # Asked first, so that the block neither works in vain nor reads what is old here.
+                conn.execute("SELECT tenant_lifecycle.check_writer(%s)", (tenant,))
+
+        with self.connection(writer.environment) as conn:
+            return transact(conn, tenant, writer.environment, ask, block)
+
+    @contextmanager
+    def connection(self, environment: str) -> Iterator[Connection]:
+        """A connection of an environment.
+
+        Raises:
+            NeverBegun: there is none to be had; not for what is raised inside the block.
+        """
+        with ExitStack() as stack:
+            try:
+                conn = stack.enter_context(self._sources[environment]())
+            except psycopg.OperationalError as exc:
+                raise NeverBegun(exc) from exc
+            yield conn
 
     def _ask_all(self, tenant: str) -> tuple[list[_Seen], set[str]]:
         """The fence rows of all environments that answer, and the environments that do not."""
@@ -167,8 +195,9 @@ class WriterGate:
     def _ask(self, environment: str, tenant: str) -> _Seen | None:
         with self._sources[environment]() as conn:
             try:
-                with conn.transaction():
-                    row = conn.execute(
+                # The application's connections may make rows of another kind.
+                with conn.transaction(), conn.cursor(row_factory=tuple_row) as cursor:
+                    row = cursor.execute(
                         "SELECT state, epoch, target FROM tenant_lifecycle.whereabouts(%s)", (tenant,)
                     ).fetchone()
             except (pg.InvalidSchemaName, pg.UndefinedFunction):
@@ -209,12 +238,41 @@ def _moved(tenant: str, writer: Writer) -> TenantMoved:
     )
 
 
-class _NeverBegun(Exception):
+class NeverBegun(Exception):
     """The connection failed before the block was called, so repeating it repeats nothing."""
 
     def __init__(self, cause: psycopg.OperationalError) -> None:
         super().__init__(str(cause))
         self.cause = cause
+
+
+def transact(
+    conn: Connection,
+    tenant: str,
+    environment: str,
+    ask: Callable[[Connection], None],
+    block: Callable[[Connection], Result],
+) -> Result:
+    """Run ``block`` in a transaction that begins with ``ask``, commit it, and return what it returned.
+
+    Raises:
+        NeverBegun: the connection failed before the block was called.
+        UnknownOutcome: it was lost during COMMIT.
+    """
+    begun = committing = False
+    try:
+        with conn.transaction():
+            ask(conn)
+            begun = True
+            result = block(conn)
+            committing = True
+    except psycopg.Error as exc:
+        if committing and _lost(conn):
+            raise UnknownOutcome(tenant, environment) from exc
+        if begun or exc.sqlstate == _SERIALIZATION or not isinstance(exc, psycopg.OperationalError):
+            raise
+        raise NeverBegun(exc) from exc
+    return result
 
 
 def _lost(conn: Connection) -> bool:
@@ -254,3 +312,9 @@ class _Idle:
             else:
                 with self._lock:
                     self._free.append(conn)
+
+    def close(self) -> None:
+        with self._lock:
+            free, self._free = self._free, []
+        for conn in free:
+            conn.close()

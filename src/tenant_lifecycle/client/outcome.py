@@ -15,3 +15,13 @@ class UnknownOutcome(LifecycleError):
         )
         self.tenant = tenant
         self.environment = environment
+
+
+class BlockEnded(LifecycleError):
+    """A block wanted to write to a store when it could no longer be sure of the tenant's lock; nothing was written."""
+
+
+class JournalUnreachable(LifecycleError):
+    """The key could not be entered in the journal, so it must not be written; the block fails as a whole."""
+
+    retryable = True

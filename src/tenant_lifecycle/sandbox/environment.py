@@ -6,43 +6,30 @@ Everything it needs to be found again is in its folder: ``state.json``, the serv
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import psycopg
-
-from tenant_lifecycle.errors import ConfigError
+from tenant_lifecycle.sandbox.files import lifecycle_text, ownership_text, router_text
+from tenant_lifecycle.sandbox.filling import Fill, fill_keyed, fill_postgres
+from tenant_lifecycle.sandbox.items import ItemReader
+from tenant_lifecycle.sandbox.parts import KEYED, Part, chosen
 from tenant_lifecycle.sandbox.postgres import PostgresServer
-from tenant_lifecycle.sandbox.sample import DATABASE, create_indexes, create_schema, ownership_yaml
-from tenant_lifecycle.sandbox.seed import seed, seed_residents
+from tenant_lifecycle.sandbox.sample import DATABASE
+from tenant_lifecycle.sandbox.servers import Server, Servers, connections
+from tenant_lifecycle.sandbox.state import State, StateFile
+
+__all__ = ["EnvironmentStatus", "Fill", "Sandbox", "ServerStatus", "running"]
 
 #: Where it is kept unless told otherwise, in the working directory.
 FOLDER = Path(".sandbox")
 VERSIONS: Mapping[str, int] = {"blue": 16, "green": 18}
-#: Residents of green have so much of what they would have at the same scale.
-_RESIDENT_SHARE = 0.05
-
-
-class Fill(StrEnum):
-    """What green has before anybody moves there."""
-
-    #: An empty database: provisioning creates what is missing.
-    EMPTY = "empty"
-    #: The tables, and nobody in them.
-    SCHEMA = "schema"
-    #: The tables, and two tenants that live there and never move.
-    RESIDENTS = "residents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +46,15 @@ class EnvironmentStatus:
     filled: str | None
 
 
-@dataclass
-class _Environment:
-    """What is remembered about one environment."""
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """One server, as it is now."""
 
-    major: int
-    port: int | None = None
-    filled: str | None = None
+    #: ``blue/redis``; of one that both environments share, ``objects``.
+    name: str
+    port: int
+    #: None: not running.
+    pid: int | None
 
 
 @dataclass
@@ -75,18 +64,22 @@ class Sandbox:
     folder: Path = FOLDER
     #: Major version by environment; another than the folder's is refused.
     versions: Mapping[str, int] = field(default_factory=lambda: dict(VERSIONS))
-    #: Extra server settings, for both.
+    #: Extra settings of PostgreSQL, for both.
     settings: dict[str, str] = field(default_factory=dict)
-    _servers: dict[str, PostgresServer] = field(default_factory=dict, repr=False)
+    #: What it consists of; None: what it consisted of when it was last up, and PostgreSQL alone at first.
+    parts: Iterable[Part] | None = None
+    _servers: Servers = field(init=False, repr=False)
+    _file: StateFile = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._servers = Servers(self.folder, self.settings)
+        self._file = StateFile(self.folder)
 
     @classmethod
     def of(cls, folder: Path) -> Sandbox:
         """The sandbox that is in a folder, whatever its versions; a new one if there is none."""
-        path = folder / "state.json"
-        if not path.exists():
-            return cls(folder)
-        kept = json.loads(path.read_text())["environments"]
-        return cls(folder, {name: values["major"] for name, values in kept.items()})
+        file = StateFile(folder)
+        return cls(folder, file.read().majors) if file.exists else cls(folder)
 
     def up(self, *, scale: float = 1.0, green: Fill = Fill.RESIDENTS) -> list[EnvironmentStatus]:
         """Start what is not running, fill what is empty, write the two files. Safe to repeat.
@@ -95,52 +88,72 @@ class Sandbox:
 
         Raises:
             ConfigError: the folder holds other versions.
+            UsageError: a part needs another one.
             ServerFailed: a server did not start.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._alone():
-            state = self._read()
-            with ThreadPoolExecutor(len(state)) as pool:
-                list(pool.map(lambda name: self._start(name, state[name]), state))
-                self._write(state)
-                list(pool.map(lambda name: self._fill(name, state[name], scale, green), state))
-            self._write(state)
-            (self.folder / "ownership.yaml").write_text(ownership_yaml())
-            (self.folder / "lifecycle.yaml").write_text(self._lifecycle_yaml())
+        with self._file.alone():
+            state = self._file.read_for(self.versions)
+            if self.parts is not None:
+                state.parts = chosen(self.parts)
+            # Written before anything runs: whatever ends this, `down` finds all of it.
+            self._file.write(state)
+            self._start(state, self._servers.stores(state))
+            self._fill(state, scale, green)
+            self._write_files(state)
+            self._start(state, self._servers.of(state, Part.APP))
+            self._start(state, self._servers.of(state, Part.ROUTER))
+            # Once more: only now is it known where the router is asked.
+            self._write_files(state)
         return self.status()
 
     def down(self, *, remove: bool = False) -> None:
-        """Stop both servers; ``remove`` deletes the folder with all data. Safe to repeat."""
+        """Stop all servers; ``remove`` deletes the folder with all data. Safe to repeat."""
         if not self.folder.exists():
             return
-        with self._alone():
-            for name, environment in self._read().items():
-                server = self._server(name, environment)
+        with self._file.alone():
+            state = self._file.read_for(self.versions)
+            for server in reversed(self._servers.known(state).values()):
                 if remove:
                     server.remove()
                 else:
                     server.stop()
         if remove:
-            self._servers.clear()
+            self._servers.forget()
             shutil.rmtree(self.folder)
 
     def status(self) -> list[EnvironmentStatus]:
-        """Both environments, as they are now; empty if there is no sandbox in the folder."""
-        if not (self.folder / "state.json").exists():
+        """Both environments' databases, as they are now; empty if there is no sandbox in the folder."""
+        if not self._file.exists:
             return []
+        state = self._file.read_for(self.versions)
         result = []
-        for name, environment in self._read().items():
-            server = self._server(name, environment)
+        for name, major in state.majors.items():
+            server = self._servers.postgres(name, state)
+            filled = state.filled.get(f"{name}/{Part.POSTGRES}")
             result.append(
-                EnvironmentStatus(
-                    name, server.major, server.port, server.pid, server.dsn(DATABASE), environment.filled
-                )
+                EnvironmentStatus(name, major, server.port, server.pid, server.dsn(DATABASE), filled)
             )
         return result
 
+    def servers(self) -> list[ServerStatus]:
+        """Every server, as it is now; empty if there is no sandbox in the folder."""
+        if not self._file.exists:
+            return []
+        known = self._servers.known(self._file.read_for(self.versions))
+        return [ServerStatus(name, server.port, server.pid) for name, server in known.items()]
+
     def server(self, name: str) -> PostgresServer:
-        """The server of an environment, to be killed, paused or restarted."""
-        return self._server(name, self._read()[name])
+        """The PostgreSQL server of an environment, to be killed, paused or restarted."""
+        return self._servers.postgres(name, self._state())
+
+    def any_server(self, name: str) -> Server:
+        """A server by its name in `servers`, to be killed and started again.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        return self._servers.known(self._state())[name]
 
     def dsn(self, name: str, user: str = "postgres") -> str:
         """Of the sample application's database in one environment; ``rag_app`` is the application's own role."""
@@ -149,76 +162,72 @@ class Sandbox:
     @property
     def dsns(self) -> dict[str, str]:
         """DSN by environment."""
-        return {name: self.dsn(name) for name in self._read()}
+        return {name: self.dsn(name) for name in self._state().majors}
 
-    def _start(self, name: str, environment: _Environment) -> None:
-        server = self._server(name, environment)
-        server.start()
-        environment.port = server.port
+    @property
+    def urls(self) -> dict[str, str]:
+        """Address of the application by environment, and of the router as ``router``; only those that are parts."""
+        state = self._state()
+        found = self._servers.of(state, Part.APP, Part.ROUTER)
+        return {name.partition("/")[0]: f"http://127.0.0.1:{server.port}" for name, server in found.items()}
 
-    def _fill(self, name: str, environment: _Environment, scale: float, green: Fill) -> None:
-        if environment.filled is not None:
-            return
-        server = self._server(name, environment)
-        with psycopg.connect(server.dsn(), autocommit=True) as conn:
-            # What was left by an attempt that did not come to its end.
-            conn.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)".encode())
-            conn.execute(f"CREATE DATABASE {DATABASE} TEMPLATE template0".encode())
-        if name == "blue":
-            seed(server.dsn(DATABASE), scale=scale)
-        elif green is Fill.RESIDENTS:
-            seed_residents(server.dsn(DATABASE), scale=scale * _RESIDENT_SHARE)
-        elif green is Fill.SCHEMA:
-            with psycopg.connect(server.dsn(DATABASE)) as conn:
-                create_schema(conn)
-                create_indexes(conn)
-        environment.filled = "tenants" if name == "blue" else green.value
-
-    def _server(self, name: str, environment: _Environment) -> PostgresServer:
-        if name not in self._servers:
-            server = PostgresServer(environment.major, self.folder.absolute() / name, settings=self.settings)
-            server.port = environment.port or server.port
-            self._servers[name] = server
-        return self._servers[name]
-
-    def _read(self) -> dict[str, _Environment]:
-        path = self.folder / "state.json"
-        if not path.exists():
-            return {name: _Environment(major) for name, major in self.versions.items()}
-        kept = json.loads(path.read_text())["environments"]
-        state = {name: _Environment(**values) for name, values in kept.items()}
-        for name, major in self.versions.items():
-            if state[name].major != major:
-                raise ConfigError(
-                    f"{path}: {name} is PostgreSQL {state[name].major} here, not {major}",
-                    next_step="tenantctl sandbox down --remove, or another --folder",
-                )
-        return state
-
-    def _write(self, state: Mapping[str, _Environment]) -> None:
-        path = self.folder / "state.json"
-        half = path.with_suffix(".new")
-        half.write_text(
-            json.dumps({"version": 1, "environments": {n: vars(e) for n, e in state.items()}}, indent=2)
-        )
-        half.replace(path)
-
-    def _lifecycle_yaml(self) -> str:
-        stores = "\n".join(
-            f"  {name}:\n    stores:\n      postgres: {{kind: postgres, dsn: {json.dumps(dsn)}}}"
-            for name, dsn in self.dsns.items()
-        )
-        return _LIFECYCLE.format(environments=stores)
+    @property
+    def connections(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Settings of the stores beside PostgreSQL, by environment and store name."""
+        return self._connections(self._state())
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Two commands at once would start the same servers twice."""
-        lock = os.open(self.folder / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
+    def items(self, name: str) -> Iterator[dict[str, ItemReader]]:
+        """Readers of one environment's items, for holding a ledger against them."""
+        from tenant_lifecycle.sandbox.open_items import open_items
+
+        with open_items(self.connections[name]) as readers:
+            yield readers
+
+    def _start(self, state: State, servers: Mapping[str, Server]) -> None:
+        if not servers:
+            return
+        # Before, so that whatever ends this, the next command knows where they are; after, for one that was
+        # taken by somebody else.
+        state.ports |= {name: server.port for name, server in servers.items()}
+        self._file.write(state)
+        with ThreadPoolExecutor(len(servers)) as pool:
+            list(pool.map(lambda server: server.start(), servers.values()))
+        state.ports |= {name: server.port for name, server in servers.items()}
+        self._file.write(state)
+
+    def _fill(self, state: State, scale: float, green: Fill) -> None:
+        def fill(name: str) -> None:
+            place, server = f"{name}/{Part.POSTGRES}", self._servers.postgres(name, state)
+            if place not in state.filled:
+                state.filled[place] = fill_postgres(server, None if name == "blue" else green, scale)
+            if state.parts & KEYED:
+                stores = self._connections(state)[name]
+                fill_keyed(server.dsn(DATABASE), name, stores, scale, state.filled, forgetful)
+
+        running_stores = self._servers.stores(state)
+        forgetful: dict[str, int | None] = {
+            n: running_stores[n].pid for n in ("objects",) if n in running_stores
+        }
+        with ThreadPoolExecutor(len(state.majors)) as pool:
+            list(pool.map(fill, state.majors))
+        self._file.write(state)
+
+    def _connections(self, state: State) -> dict[str, dict[str, dict[str, Any]]]:
+        return connections(state, self._servers.stores(state))
+
+    def _write_files(self, state: State) -> None:
+        (self.folder / "ownership.yaml").write_text(ownership_text(state))
+        # The application has a role of its own, without the rights of whoever moves its tenants.
+        for file, user in (("lifecycle.yaml", "postgres"), ("application.yaml", "rag_app")):
+            stores = {
+                name: {Part.POSTGRES: {"kind": "postgres", "dsn": self.dsn(name, user)}, **keyed}
+                for name, keyed in self._connections(state).items()
+            }
+            (self.folder / file).write_text(lifecycle_text(stores, router_text(state)))
+
+    def _state(self) -> State:
+        return self._file.read_for(self.versions)
 
 
 @contextmanager
@@ -249,16 +258,3 @@ def _ended_by_sigterm() -> Iterator[None]:
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
-
-
-_LIFECYCLE = """\
-# Written by `tenantctl sandbox up`, and again each time.
-version: 1
-ownership: ownership.yaml
-environments:
-{environments}
-tiers:
-  platinum: {{}}
-  gold: {{}}
-  bronze: {{}}
-"""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -35,17 +35,19 @@ class Do(StrEnum):
     GONE = "gone"
     #: A number grew by ``count`` (or shrank): a counter, or how many equal rows there are. Any writer may add.
     ADD = "add"
+    #: Nothing, or an item with these values: something that may be forgotten, but not be wrong (a cached answer).
+    MAY = "may"
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
     """One thing that is true after a write is committed; keys and values are the text forms of
-    `tenant_lifecycle.sandbox.facts`."""
+    `tenant_lifecycle.sandbox.facts` (rows) and `tenant_lifecycle.sandbox.items` (items of other stores)."""
 
     do: Do
     table: str
     key: dict[str, str]
-    values: dict[str, str | None] = field(default_factory=dict)
+    values: Mapping[str, str | None] = field(default_factory=dict)
     count: int = 0
 
 
@@ -65,6 +67,8 @@ class Entry:
     #: None while there was no answer.
     latency_ms: float | None = None
     error: str = ""
+    #: How often it was sent: a client sends again when its connection broke.
+    attempts: int = 1
 
     @property
     def ended(self) -> float | None:
@@ -93,9 +97,27 @@ class LedgerWriter:
         }
         self._append(line)
 
-    def end(self, seq: int, outcome: Outcome, latency_ms: float, error: str = "") -> None:
-        """The answer is there."""
-        self._append({"seq": seq, "outcome": outcome, "latency_ms": round(latency_ms, 3), "error": error})
+    def end(
+        self,
+        seq: int,
+        outcome: Outcome,
+        latency_ms: float,
+        error: str = "",
+        *,
+        attempts: int = 1,
+        learned: Iterable[Effect] = (),
+    ) -> None:
+        """The answer is there; ``learned``: effects that only the answer told."""
+        line: dict[str, object] = {
+            "seq": seq,
+            "outcome": outcome,
+            "latency_ms": round(latency_ms, 3),
+            "error": error,
+        }
+        if attempts != 1:
+            line["attempts"] = attempts
+        effects = [asdict(effect) for effect in learned]
+        self._append({**line, "learned": effects} if effects else line)
 
     def close(self) -> None:
         """Close the file."""
@@ -141,13 +163,14 @@ def _lines(path: Path) -> Iterator[dict[str, object]]:
 
 
 def _entry(begun: dict[str, object], ended: dict[str, object]) -> Entry:
-    raw = begun.pop("effects")
-    assert isinstance(raw, list)
-    effects = tuple(Effect(**{**effect, "do": Do(effect["do"])}) for effect in raw)
+    raw, learned = begun.pop("effects"), ended.get("learned", [])
+    assert isinstance(raw, list) and isinstance(learned, list)
+    effects = tuple(Effect(**{**effect, "do": Do(effect["do"])}) for effect in [*raw, *learned])
     return Entry(
         **begun,  # type: ignore[arg-type]
         effects=effects,
         outcome=Outcome(str(ended.get("outcome", Outcome.UNKNOWN))),
         latency_ms=ended.get("latency_ms"),  # type: ignore[arg-type]
         error=str(ended.get("error", "")),
+        attempts=int(str(ended.get("attempts", 1))),
     )

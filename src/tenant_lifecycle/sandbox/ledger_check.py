@@ -1,11 +1,10 @@
-"""Hold the ledger against the database that is the writer in the end: nothing lost, doubled, back or stale."""
+"""Hold the ledger against the stores that are the writer's in the end: nothing lost, doubled, back or stale."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,36 +12,16 @@ from typing import Any
 import psycopg
 
 from tenant_lifecycle.sandbox.facts import AGGREGATES, FACTS
+from tenant_lifecycle.sandbox.items import ITEMS, NO_ITEMS, ItemReader
 from tenant_lifecycle.sandbox.ledger import Do, Entry, Outcome, read_ledger
+from tenant_lifecycle.sandbox.ledger_items import check_items
+from tenant_lifecycle.sandbox.verdict import Violation, Wrong
+
+__all__ = ["LedgerReport", "Violation", "Wrong", "check"]
 
 Connection = psycopg.Connection[Any]
 #: A table and the text forms of a key's parts, in the order of `FACTS`.
 Place = tuple[str, tuple[str, ...]]
-
-
-class Wrong(StrEnum):
-    """What is wrong with one row, number or marker."""
-
-    #: An acknowledged write, or part of it, is not there.
-    LOST = "lost"
-    #: It is there more often than it was written.
-    DUPLICATED = "duplicated"
-    #: It was deleted and is back.
-    RESURRECTED = "resurrected"
-    #: An older value than the last acknowledged one.
-    STALE = "stale"
-    #: A write that certainly failed, or was never made whole, left something.
-    PHANTOM = "phantom"
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One thing that is not as the ledger says."""
-
-    wrong: Wrong
-    table: str
-    key: tuple[str, ...]
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +76,17 @@ class LedgerReport:
         return sum(1 for violation in self.violations if violation.wrong is wrong)
 
 
-def check(folder: Path, dsn: str, tenants: Collection[str]) -> LedgerReport:
-    """Check the writes of ``tenants`` against the database at ``dsn``, which must be their writer now.
+def check(
+    folder: Path, dsn: str, tenants: Collection[str], items: Mapping[str, ItemReader] = NO_ITEMS
+) -> LedgerReport:
+    """Check the writes of ``tenants`` against the database at ``dsn``, which must be their writer now, and,
+    for a ledger that speaks of other stores, against the items that ``items`` reads there.
 
     The load has to be over. Whether a write of unknown outcome was committed is told by its marker row in
-    ``load_writes``; then it must be there whole, and else not at all.
+    ``load_writes``; then it must be there whole, and else no row of it may be.
+
+    Raises:
+        ValueError: the ledger speaks of a store that nothing reads here.
     """
     entries = [entry for entry in read_ledger(folder) if entry.tenant in tenants]
     with psycopg.connect(dsn, autocommit=True) as conn:
@@ -113,6 +98,9 @@ def check(folder: Path, dsn: str, tenants: Collection[str]) -> LedgerReport:
             expected = _expect(committed, entries)
             violations += _check_rows(conn, expected.rows)
             violations += _check_numbers(conn, tenants, expected.numbers)
+    done = {id(entry) for entry in committed}
+    looked_at, wrong = check_items([(entry, id(entry) in done) for entry in entries], items)
+    violations += wrong
     writes = [entry for entry in entries if entry.seq > 0]
     unknown = [entry for entry in writes if entry.outcome is Outcome.UNKNOWN]
     return LedgerReport(
@@ -120,7 +108,7 @@ def check(folder: Path, dsn: str, tenants: Collection[str]) -> LedgerReport:
         failed=sum(1 for entry in writes if entry.outcome is Outcome.FAILED),
         unknown=len(unknown),
         unknown_committed=sum(1 for entry in unknown if markers[_marker(entry)]),
-        checked=len(writes) + len(expected.rows) + len(expected.numbers),
+        checked=len(writes) + len(expected.rows) + len(expected.numbers) + looked_at,
         violations=tuple(violations),
     )
 
@@ -184,6 +172,8 @@ def _expect(committed: list[Entry], entries: list[Entry]) -> _Expected:
     done = {id(entry) for entry in committed}
     for entry in entries:
         for effect in entry.effects:
+            if effect.table in ITEMS:
+                continue
             keys = FACTS[effect.table].key if effect.table in FACTS else AGGREGATES[effect.table].key
             place = (effect.table, tuple(effect.key[part] for part in keys))
             if effect.do is Do.ADD:

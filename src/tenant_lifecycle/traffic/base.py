@@ -26,11 +26,13 @@ class Route:
     #: The environment that gets requests that write.
     writer: str
     #: Percent of the sessions whose other requests each environment gets; whole numbers that add up to 100.
+    #: Environments without one are left out, so equal routes are equal values.
     share: Mapping[str, int]
 
     def __post_init__(self) -> None:
         if sum(self.share.values()) != 100 or any(percent < 0 for percent in self.share.values()):
             raise ValueError(f"shares {dict(self.share)} do not add up to 100")
+        object.__setattr__(self, "share", {name: p for name, p in sorted(self.share.items()) if p})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,12 @@ class Served:
     requests: int = 0
     #: Answers of the 5xx kind, and requests without an answer.
     errors: int = 0
+    #: How many of the requests were writes; the others are what shares are about.
+    writes: int = 0
+
+    @property
+    def reads(self) -> int:
+        return self.requests - self.writes
 
 
 class Router(Protocol):
@@ -48,6 +56,8 @@ class Router(Protocol):
     #: Its name in ``lifecycle.yaml``, and its kind: ``envoy``, ``haproxy``, ``route53``.
     name: str
     kind: str
+    #: Whether it counts what it serves, per tenant and environment.
+    counts: bool
 
     def probe(self) -> list[Finding]:
         """Look whether it can be read and told; never raises for what it finds."""
@@ -63,8 +73,14 @@ class Router(Protocol):
     def clear_route(self, tenant: TenantId) -> None:
         """Send the tenant where requests without a route go. Idempotent."""
 
+    def routed(self) -> list[TenantId]:
+        """Who has a route: asked for, written down, or, if the router answers, in effect. In order."""
+
     def intended(self, tenant: TenantId) -> Route | None:
-        """What is written down: the route it will have after a restart; None if there is none."""
+        """What was asked for last, by our own record; None: nothing, or it was taken away."""
+
+    def written(self, tenant: TenantId) -> Route | None:
+        """What the router's own files say: the route it will have after a restart; None if there is none."""
 
     def actual(self, tenant: TenantId) -> Route | None:
         """What the running router says it does; None if it has no route for the tenant.
@@ -74,7 +90,13 @@ class Router(Protocol):
         """
 
     def served(self, tenant: TenantId) -> Mapping[str, Served]:
-        """What was counted, by environment."""
+        """What was counted, by environment; empty if this kind of router, or this tenant, is not counted.
+
+        Counters begin anew when the router does: one that became smaller says that they did.
+
+        Raises:
+            StoreUnavailable: it does not answer.
+        """
 
     def close(self) -> None:
         """Give back connections; safe to repeat."""

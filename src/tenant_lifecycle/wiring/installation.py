@@ -14,7 +14,10 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.policy import MigrationPolicy
 from tenant_lifecycle.stores.base import Resolves, Store
 from tenant_lifecycle.stores.registry import open_store
+from tenant_lifecycle.traffic.routers import Routers
 from tenant_lifecycle.traffic.steering import Steering
+from tenant_lifecycle.wiring.steering import open_steering
+from tenant_lifecycle.wiring.traffic import open_routers
 
 Stores = Mapping[str, Mapping[str, Store]]
 
@@ -35,6 +38,8 @@ class Installation:
     tiers: Mapping[str, MigrationPolicy] = field(default_factory=dict)
     #: The file it was read from; a runner process of its own reads it again. None: no such process.
     file: Path | None = None
+    #: Opens the routers in front of the environments; each call opens them anew.
+    open_routers: Callable[[], Routers] = lambda: Routers({})
     #: Opens routers and health sources anew at each call; None if there is no router.
     open_steering: Callable[[], Steering | None] = lambda: None
 
@@ -70,6 +75,8 @@ def installation(config: configuration.Config) -> Installation:
         policy=config.policy,
         tiers={name: tier.policy for name, tier in config.tiers.items()},
         file=config.file,
+        open_routers=lambda: open_routers(config),
+        open_steering=lambda: open_steering(config),
     )
 
 

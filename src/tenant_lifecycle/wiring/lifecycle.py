@@ -94,7 +94,7 @@ class Lifecycle:
             return self._steering
 
     def doctor(self) -> list[Finding]:
-        """Probe the control database and every store."""
+        """Probe the control database, every store and every router."""
         subject = "control database"
         try:
             self.database.now()
@@ -103,7 +103,12 @@ class Lifecycle:
             ]
         except LifecycleError as error:
             findings = [Finding("control.reachable", Severity.REFUSAL, str(error), error.next_step, subject)]
-        return findings + [f for store in self._every_store() for f in store.probe()]
+        findings += [f for store in self._every_store() for f in store.probe()]
+        routers = self.installation.open_routers()
+        try:
+            return findings + routers.probe()
+        finally:
+            routers.close()
 
     def _every_store(self) -> list[Store]:
         return [store for stores in self.stores.values() for store in stores.values()]

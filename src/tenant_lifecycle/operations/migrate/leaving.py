@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenant_lifecycle.engine.steps import Done, Outcome, StepContext
 from tenant_lifecycle.errors import InvariantViolated
-from tenant_lifecycle.model.cutover import writer
+from tenant_lifecycle.model.cutover import Action, decide, writer
 from tenant_lifecycle.model.operation import TenantUpdate
 from tenant_lifecycle.operations.migrate import feeds
 from tenant_lifecycle.operations.migrate.provision import seen
@@ -33,10 +33,20 @@ def leave(ctx: StepContext) -> Outcome:
 def bring_back(ctx: StepContext) -> Outcome:
     """Abort step: if writes go to the target by now, flip them back first, with everything a flip demands."""
     session: Session = ctx.session
+    _finish_a_flip(session)
     source, target = session.fences(FORWARD)
     if writer(seen(source.fence_row(session.tenant)), seen(target.fence_row(session.tenant))) == "target":
         return turn(ctx, session, BACK)
     return Done({"writer": session.pair.source})
+
+
+def _finish_a_flip(session: Session) -> None:
+    """A driver that died between the commit point and the activation left nobody who may write: roll forward."""
+    for way in (FORWARD, BACK):
+        source, target = session.fences(way)
+        here, there = source.fence_row(session.tenant), target.fence_row(session.tenant)
+        if here is not None and decide(seen(here), seen(there)) is Action.ACTIVATE:
+            target.activate(session.tenant, here.epoch)
 
 
 def clean_target(ctx: StepContext) -> Outcome:

@@ -221,6 +221,13 @@ BEGIN
     RETURN false;
 END $$;
 
+-- Tell clients that listen that a tenant's writer changed: its lock key, never its id, which every role could
+-- hear. Who does not listen learns it from the refusal of its next write.
+CREATE OR REPLACE FUNCTION tenant_lifecycle.push_route(p_tenant text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_notify('tenant_lifecycle.routes', tenant_lifecycle.lock_key(p_tenant)::text)
+$$;
+
 -- The commit point: FENCED by this ticket -> MOVED at the next epoch.
 CREATE OR REPLACE FUNCTION tenant_lifecycle.commit_move(p_tenant text, p_ticket timestamptz, p_target text)
 RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -248,6 +255,7 @@ BEGIN
        SET state = 'MOVED', epoch = fence.epoch + 1, target = p_target, deadline = NULL,
            changed_at = clock_timestamp()
      WHERE f.tenant = p_tenant;
+    PERFORM tenant_lifecycle.push_route(p_tenant);
     RETURN true;
 END $$;
 
@@ -272,6 +280,7 @@ BEGIN
             RETURN seen;
         END IF;
     END IF;
+    PERFORM tenant_lifecycle.push_route(p_tenant);
     RETURN NULL;
 END $$;
 

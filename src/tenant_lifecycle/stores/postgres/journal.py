@@ -207,57 +207,87 @@ def journal_epoch(database: Database) -> str:
     return str(row[0])
 
 
+class _Seen(threading.local):
+    """What one thread knew when it read the journal last."""
+
+    generation: int = 0
+    some_open: bool = False
+
+
 class Listener:
-    """Hears of new entries through one session of its own, made on first use and made anew when it broke."""
+    """Hears of new entries through one session, made on first use and made anew when it broke.
+
+    Any number of threads may wait, each for what came after its own last reading: one of them listens, and
+    wakes the others.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._lock = threading.Lock()
+        self._turn = threading.Condition()
+        self._generation = 1
+        self._taken = False
+        self._seen = _Seen()
         self._wanted: set[TenantId] = set()
         self._listening: set[TenantId] = set()
         self._conn: Connection | None = None
-        self._some_open = threading.Event()
+        self._closed = False
 
-    def want(self, tenant: TenantId) -> None:
-        """Hear of this tenant's entries from the next wait on."""
+    def reading(self, tenant: TenantId) -> None:
+        """This thread is about to read the tenant's entries: whatever is entered from now on wakes it."""
         self._wanted.add(tenant)
+        with self._turn:
+            self._seen.generation = self._generation
 
     def saw(self, entries: list[Touch]) -> None:
         """Entries that were just read: open ones are polled, for nobody tells when they close."""
-        if any(entry.open for entry in entries):
-            self._some_open.set()
+        self._seen.some_open = any(entry.open for entry in entries)
 
     def wait(self, timeout_s: float) -> None:
         """Return when something was entered or may have been closed, or the time is over.
 
-        A database that cannot be reached, or another thread that waits here, makes it a plain sleep.
+        A database that cannot be reached makes it a plain sleep.
         """
-        if self._some_open.is_set():
-            self._some_open.clear()
+        if self._seen.some_open:
             timeout_s = min(timeout_s, _POLL_S)
-        began = time.monotonic()
-        if not self._lock.acquire(timeout=timeout_s):
-            return
-        try:
-            self._wait(timeout_s - (time.monotonic() - began))
-        except (LifecycleError, psycopg.Error):
-            self._drop()
-            time.sleep(max(timeout_s - (time.monotonic() - began), 0.0))
-        finally:
-            self._lock.release()
-
-    def _wait(self, timeout_s: float) -> None:
-        with translating(self._database.name):
-            if self._conn is None:
-                self._conn = self._database.connect("journal")
-                self._listening = set()
-            missing = set(self._wanted) - self._listening
-            for tenant in missing:
-                self._listen(self._conn, tenant)
-            if missing:
-                return  # something may have been entered before we listened
-            for _ in self._conn.notifies(timeout=max(timeout_s, 0.0), stop_after=1):
+        until = time.monotonic() + timeout_s
+        with self._turn:
+            while self._taken and self._seen.generation == self._generation:
+                if not self._turn.wait(max(until - time.monotonic(), 0.0)):
+                    return
+            if self._seen.generation != self._generation or self._closed:
+                self._seen.generation = self._generation
                 return
+            self._taken = True
+        heard = False
+        try:
+            heard = self._listen_until(until)
+        finally:
+            with self._turn:
+                self._taken = False
+                self._generation += heard
+                self._seen.generation = self._generation
+                self._turn.notify_all()
+
+    def _listen_until(self, until: float) -> bool:
+        """Whether something was heard, or may have been missed."""
+        try:
+            with translating(self._database.name):
+                if self._conn is None:
+                    self._conn = self._database.connect("journal")
+                    self._listening = set()
+                missing = set(self._wanted) - self._listening
+                for tenant in missing:
+                    self._listen(self._conn, tenant)
+                if missing:
+                    return True  # something may have been entered before we listened
+                left_s = max(until - time.monotonic(), 0.0)
+                return any(True for _ in self._conn.notifies(timeout=left_s, stop_after=1))
+        except (LifecycleError, psycopg.Error):
+            if self._conn is not None:
+                self._drop()
+                return True
+            time.sleep(max(until - time.monotonic(), 0.0))
+            return False
 
     def _listen(self, conn: Connection, tenant: TenantId) -> None:
         (channel,) = conn.execute("SELECT tenant_lifecycle.touched_channel(%s)", (tenant,)).fetchone() or (
@@ -273,6 +303,8 @@ class Listener:
             self._conn = None
 
     def close(self) -> None:
-        """End the session; safe to repeat."""
-        with self._lock:
+        """End the session, after whoever listens just now; safe to repeat."""
+        with self._turn:
+            self._closed = True
+            self._turn.wait_for(lambda: not self._taken, timeout=5.0)
             self._drop()

@@ -11,12 +11,12 @@ CREATE TABLE IF NOT EXISTS tenant_lifecycle.journaled (
     drained_at  timestamptz
 );
 
--- Numbers of entries. A crash may set the sequence back, so the server's start is part of the number: a driver
--- that drops what it carried over before the crash must not drop what was entered after it.
-CREATE SEQUENCE IF NOT EXISTS tenant_lifecycle.touched_seq MAXVALUE 1073741823 CYCLE;
+-- Numbers of entries: milliseconds, then a counter. A crash may set the sequence back, and a driver that drops
+-- what it carried over before the crash must not drop what was entered after it.
+CREATE SEQUENCE IF NOT EXISTS tenant_lifecycle.touched_seq MAXVALUE 4194303 CYCLE;
 CREATE OR REPLACE FUNCTION tenant_lifecycle.next_seq() RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-RETURN (extract(epoch FROM pg_postmaster_start_time())::bigint << 30) + nextval('tenant_lifecycle.touched_seq');
+RETURN ((extract(epoch FROM clock_timestamp()) * 1000)::bigint << 22) + nextval('tenant_lifecycle.touched_seq');
 
 -- Entries, one for each feed. A crash empties the table (and `journal_life`, which is how one notices).
 CREATE UNLOGGED TABLE IF NOT EXISTS tenant_lifecycle.touched (
@@ -67,11 +67,13 @@ BEGIN
 END $$;
 
 -- Enter keys that the transaction p_holder is about to write. Called on another connection, and committed
--- before the write. Refuses a transaction that was never begun.
+-- before the write. Refused if that transaction does not run (any more): it does not hold the tenant's lock.
 CREATE OR REPLACE FUNCTION tenant_lifecycle.touch(p_tenant text, p_store text, p_keys bytea[], p_holder xid8)
 RETURNS void LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM pg_xact_status(p_holder);
+    IF pg_xact_status(p_holder) IS DISTINCT FROM 'in progress' THEN
+        RAISE EXCEPTION USING ERRCODE = 'TL004', MESSAGE = 'the transaction of this block has ended';
+    END IF;
     INSERT INTO tenant_lifecycle.touched (feed, store, key, holder)
     SELECT j.feed, p_store, k.key, p_holder
       FROM tenant_lifecycle.journaled j, unnest(p_keys) k(key) WHERE j.tenant = p_tenant;
@@ -187,8 +189,31 @@ BEGIN
     RETURN false;
 END $$;
 
+-- How far each feed of the tenant has come into this database; NULL: it copies, and does not follow yet.
+CREATE OR REPLACE FUNCTION tenant_lifecycle.reached(p_tenant text) RETURNS TABLE (feed text, "position" pg_lsn)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT a.feed, max(a.position) FILTER (WHERE a.lane = 'stream')
+      FROM tenant_lifecycle.applied a WHERE a.tenant = p_tenant GROUP BY a.feed;
+END;
+
+-- A position behind everything committed so far, and a note in the stream that makes these feeds write it down
+-- on the other side as soon as they get there. Without the note they would only at the tenant's next write.
+CREATE OR REPLACE FUNCTION tenant_lifecycle.behind(p_feeds text[]) RETURNS pg_lsn
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    behind pg_lsn := pg_current_wal_insert_lsn();
+    feed text;
+BEGIN
+    FOREACH feed IN ARRAY p_feeds LOOP
+        PERFORM pg_logical_emit_message(false, 'tenant_lifecycle.reached', feed);
+    END LOOP;
+    RETURN behind;
+END $$;
+
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA tenant_lifecycle FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     tenant_lifecycle.check_writer(text), tenant_lifecycle.whereabouts(text), tenant_lifecycle.enter(text),
     tenant_lifecycle.touch(text, text, bytea[], xid8), tenant_lifecycle.hold(text, text, bytea[]),
-    tenant_lifecycle.settle(text, xid8) TO PUBLIC;
+    tenant_lifecycle.settle(text, xid8), tenant_lifecycle.reached(text), tenant_lifecycle.behind(text[]),
+    tenant_lifecycle.lock_key(text) TO PUBLIC;

@@ -201,7 +201,7 @@ class PostgresStore:
         return journal.journal_open(self.database, feed)
 
     def touched(self, feed: Feed, store: str, limit: int) -> list[Touch]:
-        self._listener.want(feed.tenant)
+        self._listener.reading(feed.tenant)
         entries = journal.touched(self.database, feed, store, limit)
         self._listener.saw(entries)
         return entries

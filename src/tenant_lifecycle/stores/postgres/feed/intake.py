@@ -25,6 +25,8 @@ from tenant_lifecycle.stores.postgres.tables import OUR_SCHEMA
 #: Prefix of our markers in the stream, and of the fence's note that a row changes its tenant.
 MARKER = "tenant_lifecycle"
 REHOME = "tenant_lifecycle.rehome"
+#: Written by `tenant_lifecycle.behind` for clients that want to know when the target has come so far.
+REACHED = "tenant_lifecycle.reached"
 #: A transaction larger than this is handed on in pieces.
 PIECE_BYTES = 4 << 20
 
@@ -409,6 +411,14 @@ class Intake:
             else:
                 record = Record(self._sink.position, self._sink.position, time.time(), markers=[name])
                 self._sink.put(record, len(data))
+        elif message.prefix == REACHED and not message.transactional:
+            self._asked_for(message)
+
+    def _asked_for(self, message: pgoutput.LogicalMessage) -> None:
+        """Between transactions: everything committed before it was received."""
+        name = message.content.decode(errors="replace")
+        if name == self.feed.name and message.position > self._sink.position:
+            self.progress(message.position)
 
     def _rehomed(self, content: bytes) -> None:
         try:

@@ -1,0 +1,42 @@
+"""The two files that make a sandbox usable: ``lifecycle.yaml`` and ``ownership.yaml``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from tenant_lifecycle.sandbox.parts import KEYED, Part
+from tenant_lifecycle.sandbox.sample import ownership_yaml
+from tenant_lifecycle.sandbox.state import ROUTER_ADMIN, State
+
+
+def ownership_text(state: State) -> str:
+    """``ownership.yaml`` for the stores that are there."""
+    if not state.parts & KEYED:
+        return ownership_yaml()
+    head, *sections = files(__package__).joinpath("ownership_stores.yaml").read_text().split("  # store: ")
+    chosen = [body for name, _, body in (s.partition("\n") for s in sections) if Part(name) in state.parts]
+    return ownership_yaml() + head + "".join(chosen)
+
+
+def lifecycle_text(environments: Mapping[str, Mapping[str, Mapping[str, Any]]], more: str = "") -> str:
+    """``lifecycle.yaml`` for these settings of stores, by environment and store name."""
+    lines = ["# Written by `tenantctl sandbox up`, and again each time.", "version: 1",
+             "ownership: ownership.yaml", "environments:"]  # fmt: skip
+    for environment, stores in environments.items():
+        lines += [f"  {environment}:", "    stores:"]
+        for name, settings in stores.items():
+            fields = ", ".join(f"{key}: {json.dumps(value)}" for key, value in settings.items())
+            lines.append(f"      {name}: {{{fields}}}")
+    lines += ["tiers:", "  platinum: {}", "  gold: {}", "  bronze: {}"]
+    return "\n".join(lines) + "\n" + more
+
+
+def router_text(state: State) -> str:
+    """The section ``traffic`` of ``lifecycle.yaml``: where the router reads its routes, and where it is asked."""
+    if Part.ROUTER not in state.parts or ROUTER_ADMIN not in state.ports:
+        return ""
+    routes, admin = "router/routes/routes.json", f"http://127.0.0.1:{state.ports[ROUTER_ADMIN]}"
+    return f"traffic:\n  routers:\n    edge: {{kind: envoy, routes: {routes}, admin: {json.dumps(admin)}}}\n"

@@ -1,0 +1,146 @@
+"""Pinecone as a store: joins the stories of this folder into the contracts of `stores.base`, and adds nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tenant_lifecycle.errors import ConfigError
+from tenant_lifecycle.model.findings import Finding
+from tenant_lifecycle.model.keymap import IdSource, KeyMap
+from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.model.ownership import OwnershipMap
+from tenant_lifecycle.stores.base import (
+    Check,
+    Compared,
+    Copied,
+    Difference,
+    Feed,
+    Keys,
+    Part,
+    SetSize,
+    Store,
+)
+from tenant_lifecycle.stores.pinecone import (
+    comparing,
+    copying,
+    inventory,
+    keys,
+    ours,
+    preflight,
+    probe,
+    removal,
+    repair,
+)
+from tenant_lifecycle.stores.pinecone.client import Client
+from tenant_lifecycle.stores.pinecone.patience import QUICK
+from tenant_lifecycle.stores.pinecone.side import Side
+
+
+class PineconeStore:
+    """One index of one environment; a set is a family of namespaces. Safe to use from several threads."""
+
+    kind = "pinecone"
+
+    def __init__(self, side: Side, environment: str) -> None:
+        self.side = side
+        self.name = side.name
+        self.environment = environment
+
+    @classmethod
+    def from_config(
+        cls,
+        *,
+        name: str,
+        environment: str,
+        settings: Mapping[str, str],
+        ownership: OwnershipMap,
+        ids: IdSource,
+    ) -> PineconeStore:
+        """What the entry point names.
+
+        ``settings`` has ``api_key`` and ``index``; ``host`` only where the control plane is not Pinecone's own
+        (an emulator: ``http://127.0.0.1:5080``); the index's own address is asked for there. With
+        ``create_index: yes`` an index that is missing here is created like the source's.
+
+        Raises:
+            ConfigError: one is missing.
+        """
+        for needed in ("api_key", "index"):
+            if not settings.get(needed):
+                raise ConfigError(
+                    f"store {environment}/{name} has no {needed}", next_step="give it one in lifecycle.yaml"
+                )
+        client = Client(
+            f"{environment}/{name}", settings["api_key"], settings["index"], settings.get("host", "")
+        )
+        may_create = settings.get("create_index", "").lower() in ("yes", "true")
+        side = Side(client, ownership.keys.get(name, KeyMap()), ids, may_create)
+        return cls(side, environment)
+
+    # -- Store
+
+    def probe(self) -> list[Finding]:
+        return probe.probe(self.side)
+
+    def tenants(self) -> list[TenantId]:
+        return inventory.tenants(self.side)
+
+    def holds(self, tenant: TenantId) -> bool:
+        return inventory.holds(self.side, tenant)
+
+    def inventory(self, tenant: TenantId, *, exact: bool = False) -> list[SetSize]:
+        return inventory.inventory(self.side, tenant, exact=exact)
+
+    def close(self) -> None:
+        self.side.client.close()
+
+    # -- Prepares
+
+    def preflight(self, target: Store, tenant: TenantId) -> list[Finding]:
+        return preflight.preflight(self.side, _side(target), tenant)
+
+    def create_missing(self, target: Store, tenant: TenantId) -> list[str]:
+        return preflight.create_missing(self.side, _side(target), tenant)
+
+    # -- Copies
+
+    def split(self, target: Store, feed: Feed) -> list[Part]:
+        return copying.split(self.side, _side(target), feed)
+
+    def copy_part(self, target: Store, feed: Feed, part: Part, check: Check) -> Copied:
+        return copying.copy_part(self.side, _side(target), feed, part, check)
+
+    # -- Digests
+
+    def sets(self, tenant: TenantId) -> list[str]:
+        return comparing.sets(self.side, tenant)
+
+    def compare(self, target: Store, tenant: TenantId, set_name: str, check: Check) -> Compared:
+        return comparing.compare(self.side, _side(target), tenant, set_name, check)
+
+    def compare_keys(self, target: Store, tenant: TenantId, keys: Keys) -> list[Difference]:  # noqa: ARG002
+        return comparing.compare_keys(self.side, _side(target), keys)
+
+    def repair(self, target: Store, feed: Feed, keys: Keys) -> int:
+        return repair.repair(self.side, _side(target), feed, keys)
+
+    # -- Keyed
+
+    def set_of(self, tenant: TenantId, key: bytes) -> str | None:
+        place = keys.decode(key)
+        return None if place is None else self.side.family_of(tenant, place[0])
+
+    def incarnation(self) -> str:
+        return ours.identity(self.side, QUICK)
+
+    # -- Removes
+
+    def remove(self, feed: Feed, check: Check) -> Mapping[str, int]:
+        return removal.remove(self.side, feed, check)
+
+
+def _side(store: Store) -> Side:
+    """The other side of a pair; pairing by kind makes sure that it is one of ours."""
+    if not isinstance(store, PineconeStore):
+        raise TypeError(f"{store.name} is not a Pinecone store")
+    return store.side

@@ -1,0 +1,177 @@
+"""S3 as a store: joins the stories of this folder into the contracts of `stores.base`, and adds nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from tenant_lifecycle.model.findings import Finding
+from tenant_lifecycle.model.keymap import IdSource, KeyMap
+from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.model.ownership import OwnershipMap
+from tenant_lifecycle.stores.base import (
+    Check,
+    Compared,
+    Copied,
+    Difference,
+    Feed,
+    Keys,
+    Part,
+    SetSize,
+    Store,
+)
+from tenant_lifecycle.stores.s3 import (
+    compare,
+    copy,
+    incarnation,
+    inventory,
+    preflight,
+    probe,
+    provision,
+    remove,
+    repair,
+)
+from tenant_lifecycle.stores.s3.bucket import Bucket
+from tenant_lifecycle.stores.s3.carry import Carrier
+from tenant_lifecycle.stores.s3.connection import Settings
+from tenant_lifecycle.stores.s3.owned import Area, carries_history, family_of
+from tenant_lifecycle.stores.s3.sameness import Sides
+from tenant_lifecycle.stores.s3.threads import asking
+from tenant_lifecycle.stores.s3.token import Guard
+from tenant_lifecycle.stores.s3.transfer import Ways
+
+
+class S3Store:
+    """One bucket of one environment. Safe to use from several threads."""
+
+    kind = "s3"
+
+    def __init__(self, name: str, environment: str, settings: Settings, keys: KeyMap, ids: IdSource) -> None:
+        self.name = name
+        self.environment = environment
+        self.area = Area(Bucket(name, settings), keys, ids)
+        self._lock = threading.Lock()
+        self._ways: dict[str, Ways] = {}
+        self._histories: dict[str, bool] = {}
+        self._guards: dict[tuple[TenantId, int], Guard] = {}
+
+    @classmethod
+    def from_config(
+        cls,
+        *,
+        name: str,
+        environment: str,
+        settings: Mapping[str, str],
+        ownership: OwnershipMap,
+        ids: IdSource,
+    ) -> S3Store:
+        """What the entry point names. ``settings`` has ``bucket``, and what is needed to reach it.
+
+        Raises:
+            ConfigError: there is no bucket, or only one of the two keys.
+        """
+        full = f"{environment}/{name}"
+        return cls(full, environment, Settings(full, settings), ownership.keys.get(name, KeyMap()), ids)
+
+    # -- Store
+
+    def probe(self) -> list[Finding]:
+        return probe.probe(self.area.bucket)
+
+    def tenants(self) -> list[TenantId]:
+        return inventory.tenants(self.area)
+
+    def holds(self, tenant: TenantId) -> bool:
+        return inventory.holds(self.area, tenant)
+
+    def inventory(self, tenant: TenantId, *, exact: bool = False) -> list[SetSize]:
+        return inventory.inventory(self.area, tenant, exact=exact)
+
+    def close(self) -> None:
+        self.area.bucket.close()
+
+    # -- Prepares
+
+    def preflight(self, target: Store, tenant: TenantId) -> list[Finding]:
+        return preflight.preflight(self.area, _s3(target).area.bucket, tenant)
+
+    def create_missing(self, target: Store, tenant: TenantId) -> list[str]:  # noqa: ARG002
+        there = _s3(target)
+        made = provision.create_missing(self.area.bucket, there.area.bucket)
+        self._history_with(there, anew=True)
+        return made
+
+    # -- Copies
+
+    def split(self, target: Store, feed: Feed) -> list[Part]:
+        self._history_with(_s3(target), anew=True)
+        return copy.split(self.area, self._carrier(target, feed), feed)
+
+    def copy_part(self, target: Store, feed: Feed, part: Part, check: Check) -> Copied:
+        return copy.copy_part(self.area, self._carrier(target, feed), feed, part, check)
+
+    # -- Keyed
+
+    def set_of(self, tenant: TenantId, key: bytes) -> str | None:
+        try:
+            text = key.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+        return family_of(self.area.resolve(tenant), text)
+
+    def incarnation(self) -> str:
+        return incarnation.incarnation(self.area.bucket)
+
+    # -- Digests
+
+    def sets(self, tenant: TenantId) -> list[str]:
+        return compare.sets(self.area.resolve(tenant))
+
+    def compare(self, target: Store, tenant: TenantId, set_name: str, check: Check) -> Compared:
+        there = _s3(target)
+        history = self._history_with(there, anew=True)
+        return compare.compare(
+            self._sides(there), self.area.resolve(tenant), set_name, check, history=history
+        )
+
+    def compare_keys(self, target: Store, tenant: TenantId, keys: Keys) -> list[Difference]:
+        there = _s3(target)
+        history = self._history_with(there)
+        return compare.compare_keys(self._sides(there), self.area.resolve(tenant), keys, history=history)
+
+    def repair(self, target: Store, feed: Feed, keys: Keys) -> int:
+        return repair.repair(self._carrier(target, feed), self.area.resolve(feed.tenant), keys)
+
+    # -- Removes
+
+    def remove(self, feed: Feed, check: Check) -> Mapping[str, int]:
+        return remove.remove(self.area, self._guard(feed), check)
+
+    # -- what is kept between calls
+
+    def _sides(self, there: S3Store) -> Sides:
+        return Sides(self.area.bucket, there.area.bucket, asking)
+
+    def _carrier(self, target: Store, feed: Feed) -> Carrier:
+        there = _s3(target)
+        with self._lock:
+            ways = self._ways.setdefault(there.name, Ways(self.area.bucket, there.area.bucket))
+        return Carrier(self._sides(there), ways, there._guard(feed), self._history_with(there))
+
+    def _guard(self, feed: Feed) -> Guard:
+        """The guard of a driver's token in this bucket."""
+        with self._lock:
+            return self._guards.setdefault((feed.tenant, feed.token), Guard(self.area.bucket, feed))
+
+    def _history_with(self, there: S3Store, *, anew: bool = False) -> bool:
+        """Whether versions are carried to that store; asked anew at the beginning of everything long."""
+        if anew or there.name not in self._histories:
+            self._histories[there.name] = carries_history(self.area.bucket, there.area.bucket)
+        return self._histories[there.name]
+
+
+def _s3(store: Store) -> S3Store:
+    """The other side of a pair; pairing by kind makes sure that it is one of ours."""
+    if not isinstance(store, S3Store):
+        raise TypeError(f"{store.name} is not an S3 store")
+    return store

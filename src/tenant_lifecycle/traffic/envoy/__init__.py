@@ -1,0 +1,1 @@
+"""Envoy: routes by a watched file, and what its administration interface tells."""
