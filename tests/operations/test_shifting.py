@@ -61,6 +61,11 @@ class Shifting:
     def shown(self, id: str, key: str) -> Json:
         return next(step.detail for step in self.rig.lifecycle.steps(id) if step.key == key)
 
+    def holds(self, id: str) -> None:
+        """Wait until it waits for a person after requests went back; a promote counts from then on."""
+        self.begun(id, "hold/1")
+        wait_until(lambda: self.shown(id, "hold/1").get("why"))
+
     def report(self, id: str, number: int = 1) -> Json:
         path = self.rig.lifecycle.installation.state_folder / "postmortems" / f"{id}-{number}.json"
         return json.loads(path.read_text())
@@ -130,6 +135,7 @@ def test_a_gate_that_fails_at_a_step_sends_the_requests_back_by_itself(
         assert told["done"] and told["to_do"]
         # The copy was kept: mended, it goes up again from the first step.
         shifting.health.say()
+        shifting.holds(id)
         rig.lifecycle.signal(id, "promote", actor="test")
         rig.wait(id, "flip/1")
         assert shifting.shares() == [10, 25, 0, 10, 25, 50, 100]
@@ -190,12 +196,33 @@ def test_promote_skips_the_time_but_not_a_gate_that_fails(new_shifting: Callable
     shifting.health.say(when=25, errors=300)
     with rig.lifecycle.runner():
         id = shifting.start()
-        shifting.begun(id, "shift/10")
+        wait_until(lambda: shifting.shares() == [10])
         rig.lifecycle.signal(id, "promote", actor="test")
         rig.wait(id, "shift/10")
         rig.lifecycle.signal(id, "promote", actor="test")
-        rig.wait(id, "back/1")
-    assert shifting.shares() == [10, 25, 0]
+        rig.wait(id, "postmortem/1")
+        shifting.holds(id)
+        # A promote that was meant for the step that failed does not send the requests there again.
+        time.sleep(1.5)
+        assert shifting.shares() == [10, 25, 0]
+        rig.lifecycle.signal(id, "promote", actor="test")
+        wait_until(lambda: shifting.shares() == [10, 25, 0, 10])
+
+
+def test_a_promote_said_while_the_requests_go_back_does_not_send_them_there_again(
+    new_shifting: Callable[..., Shifting],
+) -> None:
+    shifting = new_shifting()
+    rig = shifting.rig
+    shifting.health.say(errors=300)
+    id = shifting.start()
+    # No driver yet: it is there before any step begins, as if it came in between two of them.
+    rig.lifecycle.signal(id, "promote", actor="test")
+    with rig.lifecycle.runner():
+        shifting.begun(id, "hold/1")
+        time.sleep(1.5)
+        assert shifting.shares() == [10, 0]
+        assert "promote-dropped" in {event.kind for event in rig.lifecycle.events(id)}
 
 
 def test_a_persons_rollback_is_obeyed_at_once_and_reported(new_shifting: Callable[..., Shifting]) -> None:

@@ -25,6 +25,7 @@ _SENTENCES: Mapping[str, str] = {
     "shifted": "{percent} % of the requests to {environment}",
     "gate-failed": "a gate failed at {percent} %: {why}",
     "gates-unclear": "nobody can tell for too long: {why}",
+    "promote-dropped": "a promote was dropped: {why}",
     "requests-back": "every request is back at {environment}, {detect_to_traffic_back_ms} ms after the deciding look",
     "postmortem": "post-mortem {number} written: {markdown}",
     "attention": "stopped; a person has to look",

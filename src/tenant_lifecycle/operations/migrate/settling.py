@@ -12,6 +12,7 @@ from tenant_lifecycle.operations.migrate.watching import (
     AfterFlip,
     GateFailed,
     last_failure,
+    take_promote,
     told_to_roll_back,
 )
 
@@ -53,12 +54,15 @@ def hold(ctx: StepContext) -> Outcome:
     """Step ``hold/N``: after requests went back, until a person says ``promote``: up again from the first step."""
     _, failure = last_failure(ctx.outputs)
     source = ctx.session.pair.source
+    since = ctx.cursor or ctx.now()
+    ctx.progress(0, cursor=since)
     keep_ready(
         ctx,
         FORWARD,
         until=None,
         signals=("promote",),
         why=f"every request is back at {source}: {failure['why']}; promote tries again, abort cleans up",
+        promote_since=since,
     )
     return Done({"next": "promote"})
 
@@ -71,10 +75,12 @@ def keep_ready(
     signals: tuple[str, ...],
     why: str,
     gates: AfterFlip | None = None,
+    promote_since: float | None = None,
 ) -> Signal | None:
     """Follow, compare and report until a signal comes or the time is over; return the signal.
 
-    A store that is away for a while is waited for: the tenant works on the other side meanwhile.
+    A store that is away for a while is waited for: the tenant works on the other side meanwhile. A promote
+    from before ``promote_since`` does not count.
 
     Raises:
         GateFailed: one of ``gates`` did.
@@ -84,7 +90,7 @@ def keep_ready(
     next_look = 0.0
     while True:
         check()
-        signal = ctx.take_signal(*signals)
+        signal = ctx.take_signal(*signals) if promote_since is None else take_promote(ctx, promote_since)
         if signal is not None:
             return signal
         if until is not None and ctx.now() >= until:

@@ -22,7 +22,7 @@ from tenant_lifecycle.model.shifting import Decision, Move, StepLook, decide_ste
 from tenant_lifecycle.operations.migrate.comparing import DataWatch
 from tenant_lifecycle.operations.migrate.routes import drifting, route_with, steering_of
 from tenant_lifecycle.operations.migrate.session import Session
-from tenant_lifecycle.operations.migrate.watching import Gates, failure_output, last_failure
+from tenant_lifecycle.operations.migrate.watching import Gates, failure_output, last_failure, take_promote
 
 #: How often a signal is looked for between two looks at the gates, seconds.
 SIGNAL_S = 0.05
@@ -59,8 +59,10 @@ def _hold(ctx: StepContext, session: Session, watch: DataWatch) -> Done:
     percent = int(ctx.key.split("/")[1])
     steering, policy = steering_of(session), session.policy.gates
     ctx.check()
+    arrived = ctx.now()
     steering.route(route_with(session, percent))
-    cursor: dict[str, Any] = dict(ctx.cursor or {"began": ctx.now(), "promoted": False})
+    fresh = {"arrived": arrived, "began": ctx.now(), "promoted": False}
+    cursor: dict[str, Any] = dict(ctx.cursor or fresh)
     ctx.progress(0, cursor=dict(cursor))
     people = _People(ctx, cursor)
     ctx.event("shifted", percent=percent, environment=session.pair.target)
@@ -98,13 +100,13 @@ class _People:
     """What people said during the step: a ``promote`` is kept in the cursor, a ``rollback`` ends the step."""
 
     ctx: StepContext
-    #: ``began`` and ``promoted``.
+    #: When the step arrived here, when the route was first in effect, and whether a promote was heard.
     cursor: dict[str, Any]
     rolled_back: bool = False
 
     def listen(self) -> bool:
         """Take what was said since the last call; whether anything was."""
-        promoted = self.ctx.take_signal("promote")
+        promoted = take_promote(self.ctx, self.cursor["arrived"])
         if promoted is not None:
             self.cursor["promoted"] = True
             self.ctx.progress(0, cursor=dict(self.cursor))

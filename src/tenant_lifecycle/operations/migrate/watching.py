@@ -20,7 +20,7 @@ from tenant_lifecycle.model.gates import (
     sentences,
 )
 from tenant_lifecycle.model.health import Health, Reading
-from tenant_lifecycle.model.operation import Json, Outputs
+from tenant_lifecycle.model.operation import Json, Outputs, Signal
 from tenant_lifecycle.operations.migrate.session import Session
 from tenant_lifecycle.traffic.steering import Steering
 
@@ -179,3 +179,16 @@ def last_failure(outputs: Outputs) -> tuple[str, Json]:
         if key in outputs and outputs[key].get("next") in ("back", "rollback"):
             return key, outputs[key]
     raise WrongState("no step of this migration decided to go back")
+
+
+def take_promote(ctx: StepContext, since: float) -> Signal | None:
+    """A ``promote`` that was said since then; an older one was meant for a step that is over, and is dropped.
+
+    Without this, a person who skips the time of a step at the moment in which its gate fails would send the
+    requests to the target again.
+    """
+    while (signal := ctx.take_signal("promote")) is not None:
+        if signal.at >= since:
+            return signal
+        ctx.event("promote-dropped", why="it was said before this step began")
+    return None
