@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tenant_lifecycle.sandbox.drills import (
     data_inconsistency,
     incomplete_deletion,
+    router_drift,
     schema_change,
     write_rate,
 )
@@ -34,6 +35,7 @@ DRILLS: Mapping[str, Drill] = {
     "data-inconsistency": Drill(
         "somebody writes to the standby side with triggers off", data_inconsistency.run
     ),
+    "router-drift": Drill("a router goes back to an old configuration", router_drift.run),
     "incomplete-deletion": Drill("the old side is away while it is emptied", incomplete_deletion.run),
     "write-rate": Drill("the tenant writes more than 10,000 rows a second during its move", write_rate.run),
     "schema-change": Drill("the two sides do not have the same columns", schema_change.run),
