@@ -16,6 +16,7 @@ from rig import TENANT, Rig
 from tenant_lifecycle.errors import StoreError
 from tenant_lifecycle.model.operation import Operation, State
 from tenant_lifecycle.model.plan import Cutover
+from tenant_lifecycle.stores.base import Fences
 
 STEPS = ["provision", "arm", "feed", "copy", "catch-up", "way-back", "verify", "flip/1", "settle/1", "leave"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -12,30 +13,56 @@ from tenant_lifecycle.cli.exit_codes import ExitCode
 from tenant_lifecycle.cli.options import Json
 
 
+class DemoPart(StrEnum):
+    """What of the demonstration is run."""
+
+    ALL = "all"
+    #: Rows only, under heavy writing, with many flips.
+    DATABASE = "database"
+    #: Rows, keys, vectors and objects under people's requests, behind a router with gates.
+    WHOLE = "whole"
+
+
 def demo(
     json: Json = False,
+    part: Annotated[DemoPart, typer.Option(help="Which part to run.")] = DemoPart.ALL,
     scale: Annotated[float, typer.Option(help="1.0 is about 200,000 rows.", min=0.01)] = 1.0,
     flips: Annotated[int, typer.Option(help="Flips in all, odd, at least 3.", min=3)] = 7,
     rate: Annotated[float, typer.Option(help="Writes a second, all writers together.", min=1)] = 200.0,
 ) -> None:
-    """Move a tenant between two PostgreSQL servers under load, back, and forth again; account for every write.
+    """Move a tenant between two environments while it is used, back, and forth again; account for every write.
 
-    Starts PostgreSQL 16 and 18 on free ports and removes them at the end. With --json the last line of stdout
-    is one JSON object. Exit code 1 if a write failed, was lost or doubled, or a difference was found.
+    Part ``database``: PostgreSQL 16 to 18 under heavy writing. Part ``whole``: PostgreSQL, Redis, vectors and
+    objects under requests over HTTP, shifted 10 -> 25 -> 50 -> 100 % behind health gates, one of which fails on
+    purpose. Servers are started on free ports and removed at the end. With --json the last line of stdout is one
+    JSON object. Exit code 1 if a request or a write failed, was lost or doubled, or a difference was found.
     """
     try:
         from tenant_lifecycle.sandbox.demo import DemoSettings, report_lines, run_demo
+        from tenant_lifecycle.sandbox.whole_demo import WholeSettings, run_whole_demo, whole_lines
     except ModuleNotFoundError as exc:
         raise typer.BadParameter(f"{exc.name} is missing: pip install 'tenant-lifecycle[sandbox]'") from exc
     if flips % 2 == 0:
         raise typer.BadParameter("an even number of flips ends where it began", param_hint="--flips")
     sys.setswitchinterval(0.0005)
-    result = run_demo(
-        DemoSettings(scale=scale, flips=flips, rate=rate), lambda line: print(line, file=sys.stderr)
-    )
-    for line in report_lines(result):
-        print(line, file=sys.stderr if json else sys.stdout)
+    document: dict[str, object] = {}
+    ok = True
+    for one in (DemoPart.DATABASE, DemoPart.WHOLE) if part is DemoPart.ALL else (part,):
+        if one is DemoPart.DATABASE:
+            rows = run_demo(DemoSettings(scale=scale, flips=flips, rate=rate), _say)
+            lines, values, held = report_lines(rows), rows.as_json(), rows.ok
+        else:
+            whole = run_whole_demo(WholeSettings(), _say)
+            lines, values, held = whole_lines(whole), whole.as_json(), whole.ok
+        document |= values
+        ok = ok and held
+        for line in ["", *lines, ""]:
+            print(line, file=sys.stderr if json else sys.stdout)
     if json:
-        print(jsonlib.dumps(result.as_json()))
-    if not result.ok:
+        print(jsonlib.dumps(document | {"ok": ok}))
+    if not ok:
         raise typer.Exit(int(ExitCode.FAILED))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

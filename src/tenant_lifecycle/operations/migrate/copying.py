@@ -55,11 +55,15 @@ def copy(ctx: StepContext) -> Outcome:
     for level in sorted({part.level for _, part in parts.values()}):
         ctx.items.seed(WorkItem(key) for key, (_, part) in parts.items() if part.level == level)
         ctx.items.run(work, workers=session.policy.workers)
-    outputs = ctx.items.outputs().values()
+    outputs = ctx.items.outputs()
+    stores: dict[str, int] = dict.fromkeys((pair.name for pair in session.pair.stores), 0)
+    for key, output in outputs.items():
+        stores[parts[key][0].name] += output["items"]
     return Done(
         {
-            "items": sum(output["items"] for output in outputs),
-            "bytes": sum(output["bytes"] for output in outputs),
+            "items": sum(output["items"] for output in outputs.values()),
+            "bytes": sum(output["bytes"] for output in outputs.values()),
+            "stores": stores,
             "parts": len(parts),
             "seconds": round(tally.seconds, 3),
         }

@@ -69,7 +69,13 @@ def ensure_proved(ctx: StepContext, way: str) -> None:
 
 def summary(reports: list[VerificationReport]) -> Json:
     """Counts only: what a journal may keep of a verification."""
+    stores: dict[str, int] = {}
+    for report in reports:
+        for verdict in report.sets:
+            stores[verdict.store] = stores.get(verdict.store, 0) + len(verdict.differences)
     return {
+        # Differences by store.
+        "stores": stores,
         "items": sum(report.items for report in reports),
         "sets": sum(len(report.sets) for report in reports),
         "rechecked": sum(verdict.rechecked for report in reports for verdict in report.sets),
