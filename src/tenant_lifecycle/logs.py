@@ -15,6 +15,19 @@ from typing import Any, TextIO
 
 import structlog
 
+#: Drivers that write addresses, keys and ids into their log lines. Whoever needs those asks the driver, not us.
+_TALKATIVE = (
+    "httpx",
+    "httpcore",
+    "pinecone",
+    "qdrant_client",
+    "boto3",
+    "botocore",
+    "s3transfer",
+    "urllib3",
+    "redis",
+)
+
 #: Stands where a secret was.
 HIDDEN = "***"
 
@@ -67,6 +80,8 @@ def configure(
     handler._tenant_lifecycle = True  # type: ignore[attr-defined]
     root.addHandler(handler)
     root.setLevel(level)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
 #: What formatters of other handlers leave behind in a record; it is no data of its own.

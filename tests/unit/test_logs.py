@@ -100,3 +100,12 @@ def test_passwords_in_queries_and_tokens() -> None:
         "postgresql://db/app?user=a&password=***&sslmode=require"
     )
     assert redacted("api_key: abc123, PGPASSWORD=abc123") == "api_key: ***, PGPASSWORD=***"
+
+
+def test_drivers_do_not_write_keys_and_addresses_into_our_log() -> None:
+    stream = io.StringIO()
+    configure(format=LogFormat.TEXT, level=logging.DEBUG, stream=stream)
+    logging.getLogger("httpx").info("HTTP Request: GET https://index/fetch?ids=patient-17")
+    logging.getLogger("tenant_lifecycle.x").info("ours")
+    assert "patient" not in stream.getvalue()
+    assert "ours" in stream.getvalue()
