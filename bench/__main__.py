@@ -22,6 +22,7 @@ BENCHES = {
     "apply": "apply of changes against a native subscription",
     "verify": "comparison of equal tables against reladiff",
     "flip": "write pause of flips to and fro under load",
+    "whole": "write pause of flips with every store, under requests over HTTP",
     "lag": "lag at 10,000 row changes a second",
     "memory": "peak memory of a mover, small tenant and large",
 }

@@ -141,6 +141,7 @@ def _turn(session: Session, way: str, seen: Seen) -> None:
     for tries in range(budget.attempts):
         try:
             direction = session.direction(way, proceed)
+            epochs = {name: follower.epoch() for name, follower in direction.way_back.items()}
             make_ready(direction, budget)
             row = source.fence_row(session.tenant)
             assert row is not None
@@ -155,7 +156,7 @@ def _turn(session: Session, way: str, seen: Seen) -> None:
     if way == BACK:
         seen.rollback_s.append(time.perf_counter() - began)
     seen.windows.append((decided, time.time()))
-    session.turned(way, proceed)
+    session.turned(way, proceed, epochs)
 
 
 def _judge(sandbox: Sandbox, ledger: Path, flips: int, seen: Seen) -> None:
