@@ -26,6 +26,8 @@ from tenant_lifecycle.sandbox.postgres import ServerFailed, free_port
 
 __all__ = ["ObjectServer"]
 
+#: The module that is run.
+EMULATOR = "tenant_lifecycle.sandbox.object_emulator"
 #: Importing the emulator takes a second or two, more on a busy machine.
 START_TIMEOUT_S = 90.0
 PORT_TIMEOUT_S, ANSWER_TIMEOUT_S = 10.0, 30.0
@@ -142,7 +144,7 @@ class ObjectServer:
 
     def _launch(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        command = [sys.executable, "-m", EMULATOR, "-H", "127.0.0.1", "-p", str(self.port)]
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder,
@@ -186,7 +188,7 @@ class ObjectServer:
             command = process.cmdline()
             if (
                 process.status() == psutil.STATUS_ZOMBIE
-                or "moto.server" not in command
+                or EMULATOR not in command
                 or port not in command
             ):
                 return None
