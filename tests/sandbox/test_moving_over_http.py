@@ -30,7 +30,7 @@ def test_nobody_sees_it_and_nothing_is_lost_in_any_store_there_and_back(box, tmp
     config = HttpLoadConfig([box.urls["router"]], {MOVING: 2, STAYING: 1}, tmp_path, rate=12)
     load = HttpLoad(config)
     with Lifecycle(find_installation(box.folder / "lifecycle.yaml")) as lifecycle, lifecycle.runner():
-        options = MigrationOptions(Cutover.MANUAL, 3600.0, 2)
+        options = MigrationOptions(Cutover.MANUAL, 3600.0, 2, cutover_steps=())
         load.start()
         try:
             id = lifecycle.start_migration(MOVING, "blue", "green", options, actor="test")

@@ -165,7 +165,10 @@ def test_the_files_name_every_store_and_every_item_has_one_owner(box) -> None:
     assert set(ownership.keys) == set(everything)
     for store, items in everything.items():
         assert items
-        for item in items:
+        # A move leaves a token of its own behind, which is nobody's.
+        for item in (
+            item for item in items if "tenant_lifecycle" not in item and "tenant-lifecycle" not in item
+        ):
             holders = [tenant for tenant, keys in owners.items() if keys[store].family_of(item)]
             assert len(holders) == 1, f"{store}: {item} is {holders}"
 

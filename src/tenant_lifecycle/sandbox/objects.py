@@ -186,11 +186,7 @@ class ObjectServer:
             pid, port = self._file.read_text().split()
             process = psutil.Process(int(pid))
             command = process.cmdline()
-            if (
-                process.status() == psutil.STATUS_ZOMBIE
-                or EMULATOR not in command
-                or port not in command
-            ):
+            if process.status() == psutil.STATUS_ZOMBIE or EMULATOR not in command or port not in command:
                 return None
         except (OSError, ValueError, psutil.NoSuchProcess, psutil.ZombieProcess):
             return None
