@@ -55,7 +55,10 @@ def ask(visitor: Visitor, ref: str) -> Write:
     question = document.pieces[0] if document else f"Who knows about case {visitor.name()}?"
     fresh = not visitor.conversations or visitor.random.random() < 0.4
     conversation = visitor.uuid() if fresh else visitor.random.choice(list(visitor.conversations))
+    kept_at = {"key": f"answer:{visitor.tenant}:{digest(question.encode())[:32]}"}
     effects = [
+        # Until the answer is seen, whatever is kept may be it: a repeated request does not say what the first kept.
+        Effect(Do.MAY, "redis:answer", kept_at),
         Effect(Do.PUT, "conversations", {"id": conversation}, {"collection": visitor.collection}),
         expected.message(f"{ref}-user", conversation, question),
         Effect(Do.PUT, "messages", {"ref": f"{ref}-assistant"}, {"conversation": conversation}),
@@ -70,10 +73,9 @@ def ask(visitor: Visitor, ref: str) -> Write:
         if answer.json["repeated"]:
             return []
         kept = {"answer": answer.json["answer"], "cites": answer.json["cites"]}
-        key = f"answer:{visitor.tenant}:{digest(question.encode())[:32]}"
         return [
             expected.message(f"{ref}-assistant", conversation, answer.json["answer"]),
-            Effect(Do.MAY, "redis:answer", {"key": key}, {"value": json.dumps(kept), "expires": "yes"}),
+            Effect(Do.MAY, "redis:answer", kept_at, {"value": json.dumps(kept), "expires": "yes"}),
         ]
 
     def wrong(answer: Answer) -> list[str]:
