@@ -30,11 +30,11 @@ DEFAULT_NAME, VARIABLE = "lifecycle.yaml", "TENANT_LIFECYCLE_CONFIG"
 #: other packages take any setting here and check it themselves.
 _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
     "postgres": (frozenset({"dsn"}), ("dsn",)),
-    "redis": (frozenset({"url", "writes"}), ("url",)),
-    "pinecone": (frozenset({"api_key", "create_index", "host", "index", "writes"}), ("api_key", "index")),
-    "qdrant": (frozenset({"api_key", "collection", "path", "tenant_field", "url", "writes"}), ()),
+    "redis": (frozenset({"url"}), ("url",)),
+    "pinecone": (frozenset({"api_key", "create_index", "host", "index"}), ("api_key", "index")),
+    "qdrant": (frozenset({"api_key", "collection", "path", "tenant_field", "url"}), ()),
     "s3": (
-        frozenset({"bucket", "endpoint", "region", "access_key", "secret_key", "profile", "writes"}),
+        frozenset({"bucket", "endpoint", "region", "access_key", "secret_key", "profile"}),
         ("bucket",),
     ),
 }

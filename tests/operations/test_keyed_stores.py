@@ -239,3 +239,11 @@ def test_unmapped_keys_stop_a_move(keyed: Keyed) -> None:
     keyed.servers["blue"].items["somebody/else"] = b"?"
     plan = keyed.lifecycle.plan_migration(TenantId(TENANT), "blue", "green")
     assert "memory.unmapped" in [finding.code for finding in plan.refusals]
+
+
+def test_a_plan_says_that_the_application_has_to_use_the_client(keyed: Keyed) -> None:
+    plan = keyed.lifecycle.plan_migration(TenantId(TENANT), "blue", "green")
+    said = [finding for finding in plan.findings if finding.code == "plan.client"]
+    assert [finding.subject for finding in said] == ["blue/memory"]
+    assert "docs/client.md" in said[0].next_step
+    assert {store.store: store.how for store in plan.stores}["memory"].endswith("journal of touched keys")

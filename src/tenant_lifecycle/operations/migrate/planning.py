@@ -8,9 +8,10 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.plan import Estimate, MigrationPlan, StorePlan
 from tenant_lifecycle.model.policy import MigrationPolicy
 from tenant_lifecycle.model.strategy import EXPLAINED, Strategy
+from tenant_lifecycle.operations.migrate.feeds import keyed_stores
 from tenant_lifecycle.operations.migrate.provision import look
 from tenant_lifecycle.operations.pairs import Pair, StorePair
-from tenant_lifecycle.stores.base import Copies, Follows
+from tenant_lifecycle.stores.base import Copies, Follows, Keyed
 from tenant_lifecycle.traffic.steering import Steering
 
 #: What one copy worker is assumed to move, until this installation has measured better. Source: bench copy,
@@ -40,7 +41,7 @@ def plan_migration(
         )
     findings: list[Finding] = look(pair, tenant)
     steps = steps_of(policy, steering)
-    findings += [*look_at_strategy(policy), *look_at_traffic(steps, steering)]
+    findings += [*look_at_strategy(policy), *look_at_traffic(steps, steering), *look_at_writers(pair)]
     stores = tuple(_store_plan(stores, tenant, exact) for stores in pair.stores)
     size = sum(store.bytes for store in stores)
     seconds = size / (ASSUMED_BYTES_PER_S * min(policy.workers, 4))
@@ -88,6 +89,19 @@ def look_at_strategy(policy: MigrationPolicy) -> list[Finding]:
     ]  # fmt: skip
 
 
+def look_at_writers(pair: Pair) -> list[Finding]:
+    """What nobody but the application can know: whether its writes are entered in the journal."""
+    return [
+        Finding(
+            "plan.client", Severity.WARNING,
+            "changes of the tenant here are followed, and held at the flip, only if every application that writes "
+            "them uses tenant_lifecycle.client; a write past it during the move may be lost",
+            "make sure of it (docs/client.md), or stop those writers for the length of the move", one.source.name,
+        )
+        for one in keyed_stores(pair)
+    ]  # fmt: skip
+
+
 def look_at_traffic(steps: tuple[int, ...], steering: Steering | None) -> list[Finding]:
     """What routers and health sources have to say to a gradual cutover; nothing where there is none."""
     if steering is None or not steps:
@@ -110,5 +124,7 @@ def _store_plan(stores: StorePair, tenant: TenantId, exact: bool) -> StorePlan:
         how.append("copy in parts")
     if isinstance(stores.source, Follows):
         how.append("follow the change stream")
+    elif isinstance(stores.source, Keyed):
+        how.append("follow the journal of touched keys")
     sets = tuple(stores.source.inventory(tenant, exact=exact))
     return StorePlan(stores.name, stores.source.kind, sets, " + ".join(how) or "not moved")
