@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import secrets
-import signal
 import sys
 import threading
 import time
@@ -30,6 +29,7 @@ from tenant_lifecycle.client.gate import Connection, WriterGate
 from tenant_lifecycle.client.outcome import UnknownOutcome
 from tenant_lifecycle.errors import LifecycleError
 from tenant_lifecycle.sandbox.claim import claim
+from tenant_lifecycle.sandbox.foreground import run_until_told
 from tenant_lifecycle.sandbox.ledger import LedgerWriter, Outcome
 from tenant_lifecycle.sandbox.pauses import percentiles
 from tenant_lifecycle.sandbox.text import Writer as TextWriter
@@ -298,24 +298,9 @@ def _one_line(exc: BaseException) -> str:
 
 
 def run_load(config: LoadConfig, started: Callable[[Load], None]) -> LoadSummary:
-    """Run a load in the foreground of this process (main thread) until its deadline, SIGTERM or SIGINT, or
-    until the process that started this one is gone; ``started`` is called when all writers run."""
-    load, told, parent = Load(config), threading.Event(), os.getppid()
-    before = {
-        number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    # Threads wait for each other's turn 5 ms by default, which would look like a slow database.
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(0.0005)
-    try:
-        load.start()
-        started(load)
-        load.wait(lambda: told.is_set() or os.getppid() != parent)
-        return load.stop()
-    finally:
-        sys.setswitchinterval(interval)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    """Run a load until it is told to stop (see `run_until_told`); ``started`` is called when all writers run."""
+    load = Load(config)
+    return run_until_told(load, lambda: started(load))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import secrets
-import signal
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from random import Random
 from typing import Any
 
 from tenant_lifecycle.errors import UsageError
+from tenant_lifecycle.sandbox.foreground import run_until_told
 from tenant_lifecycle.sandbox.http_load.calls import Answer, Call, Caller, Taken
 from tenant_lifecycle.sandbox.http_load.config import HttpLoadConfig, HttpSummary
 from tenant_lifecycle.sandbox.http_load.reads import READS
@@ -227,24 +227,9 @@ def _summary(sessions: Sequence[_Session], seconds: float, first_writer: int) ->
 
 
 def run_http_load(config: HttpLoadConfig, started: Callable[[HttpLoad], None]) -> HttpSummary:
-    """Run a load in the foreground of this process (main thread) until its deadline, SIGTERM or SIGINT, or
-    until the process that started this one is gone; ``started`` is called when all sessions run."""
-    load, told, parent = HttpLoad(config), threading.Event(), os.getppid()
-    before = {
-        number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    # Threads wait for each other's turn 5 ms by default, which would look like a slow application.
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(0.0005)
-    try:
-        load.start()
-        started(load)
-        load.wait(lambda: told.is_set() or os.getppid() != parent)
-        return load.stop()
-    finally:
-        sys.setswitchinterval(interval)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    """Run a load until it is told to stop (see `run_until_told`); ``started`` is called when all sessions run."""
+    load = HttpLoad(config)
+    return run_until_told(load, lambda: started(load))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
