@@ -58,11 +58,7 @@ class Keys:
     [(0.0, "read committed"), (0.25, "read committed"), (0.25, "serializable")],
 )
 def test_flips_under_load_lose_no_key(two: Two, mirror_timeout_s: float, isolation: str) -> None:
-    for database in two.databases.values():
-        with psycopg.connect(database.dsn, autocommit=True) as conn:
-            conn.execute(
-                f"ALTER DATABASE \"{conn.info.dbname}\" SET default_transaction_isolation = '{isolation}'"
-            )
+    use_isolation(two, isolation)
     judges = {name: PostgresStore(db) for name, db in two.databases.items()}
     keys = {name: Keys(name, client) for name, client in two.redis.items()}
     followers = {}
@@ -118,6 +114,15 @@ def test_flips_under_load_lose_no_key(two: Two, mirror_timeout_s: float, isolati
         follower.check()
         follower.stop()
         judges[side].close()
+
+
+def use_isolation(two: Two, isolation: str) -> None:
+    """What applications' sessions get from now on."""
+    for database in two.databases.values():
+        with psycopg.connect(database.dsn, autocommit=True) as conn:
+            conn.execute(
+                f"ALTER DATABASE \"{conn.info.dbname}\" SET default_transaction_isolation = '{isolation}'"
+            )
 
 
 def same(two: Two) -> None:
