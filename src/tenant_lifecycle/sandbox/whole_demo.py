@@ -200,6 +200,7 @@ class _Story:
         )
         self._wait_for_the_gate()
         self._slow_green(0)
+        self._until(lambda: self._holds() > 0, "it to wait for a person")
         self._say("green is mended; promote: the steps begin again")
         lifecycle.signal(self._id, "promote", actor=ACTOR)
         self._wait("flip/1", promote_again=True)
@@ -260,21 +261,21 @@ class _Story:
 
     def _wait(self, key: str, *, promote_again: bool = False) -> None:
         """Until the step is done. A busy machine may fail a gate once more; then a person would promote again."""
-        seen = self._returns()
+        seen = self._holds()
 
         def done() -> bool:
             nonlocal seen
-            if promote_again and self._returns() > seen:
-                seen = self._returns()
+            if promote_again and self._holds() > seen:
+                seen = self._holds()
                 self._say("a gate failed once more; promote again")
                 self._lifecycle.signal(self._id, "promote", actor=ACTOR)
             return any(s.key == key and s.status is StepStatus.DONE for s in self._lifecycle.steps(self._id))
 
         self._until(done, key)
 
-    def _returns(self) -> int:
-        """How often requests went back by themselves."""
-        return sum(event.kind == "requests-back" for event in self._lifecycle.events(self._id))
+    def _holds(self) -> int:
+        """How often it began to wait for a person after a failed gate; a promote said earlier is dropped."""
+        return sum(step.key.startswith("hold/") for step in self._lifecycle.steps(self._id))
 
     def _wait_end(self) -> Operation:
         self._until(lambda: self._lifecycle.operation(self._id).state in TERMINAL, "the end")
