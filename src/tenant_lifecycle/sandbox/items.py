@@ -81,11 +81,14 @@ def redis_items(redis: Any) -> dict[str, ItemReader]:
 
 def object_items(s3: Any, bucket: str) -> dict[str, ItemReader]:
     """Readers over a boto3 client for S3."""
+    # Asked for here once: the client makes its classes of errors when they are first asked for, and threads that
+    # ask at the same time get different ones.
+    missing = s3.exceptions.NoSuchKey
 
     def one(key: Key) -> list[Values]:
         try:
             found = s3.get_object(Bucket=bucket, Key=key[0])
-        except s3.exceptions.NoSuchKey:
+        except missing:
             return []
         tags = s3.get_object_tagging(Bucket=bucket, Key=key[0])["TagSet"]
         return [
