@@ -4,7 +4,7 @@ Two roles that never share code or credentials. `Erases` is asked of a store ope
 the same system opened with the verifier's credentials (read-only, seeing everything: row-level security off).
 A system that only one of them can be asked of is never "done". Every store here also is a `stores.base.Store`.
 
-Order of one erasure: `Plants.plant` (canaries) - `Closes.close` - `Erases.doomed` (all of it is frozen before
+Order of one erasure: `Plants.plant` (canaries) - `Closes.close_writes` - `Erases.doomed` (all of it is frozen before
 anything goes) - `Erases.erase` batch by batch - `Erases.settle` - `Searches.remaining` and `Searches.search`,
 twice, a settling time apart.
 """
@@ -118,7 +118,7 @@ class Erases(Protocol):
 class Closes(Protocol):
     """A store that can refuse one tenant's writes until it is opened again: a tombstone."""
 
-    def close(self, erasing: Erasing) -> None:
+    def close_writes(self, erasing: Erasing) -> None:
         """From now on every write of the tenant here is refused, those in flight are over. Bears repetition."""
 
     def reopen(self, erasing: Erasing) -> None:
