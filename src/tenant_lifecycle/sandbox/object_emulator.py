@@ -2,12 +2,15 @@
 
 Every listing of versions copied the content of every object of the bucket, and every object that ever was made
 was kept for a reset that nobody here asks for: minutes of load took gigabytes. What a listing gets is a view of
-the object instead; nothing else about the emulator is changed.
+the object instead. And it can be told to fail (see `object_faults`); nothing else about the emulator is changed.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
+
+from tenant_lifecycle.sandbox.object_faults import Faulty
 
 
 def lighten() -> None:
@@ -39,9 +42,10 @@ def lighten() -> None:
 def main() -> None:
     """Run the server with this process's arguments."""
     lighten()
-    from moto.server import main as serve
-
-    serve()
+    server: Any = import_module("moto.server")
+    run = server.run_simple
+    server.run_simple = lambda host, port, app, **how: run(host, port, Faulty(app), **how)
+    server.main()
 
 
 if __name__ == "__main__":
