@@ -70,8 +70,7 @@ class Manifests:
 
     def frozen(self, operation_id: str, number: int, system: str) -> Frozen:
         """Counts by set in the order of deletion, and the digest."""
-        columns = (erasure_batch.c.set_name, erasure_batch.c.method, erasure_batch.c.items,
-                   erasure_batch.c.bytes, erasure_batch.c.digest)  # fmt: skip
+        columns = [erasure_batch.c[name] for name in ("set_name", "method", "items", "bytes", "digest")]
         query = sa.select(*columns).where(self._of(operation_id, number, system))
         with self._db.reading() as conn:
             rows = conn.execute(query.order_by(erasure_batch.c.number)).all()
@@ -131,6 +130,15 @@ class Manifests:
         )
         with self._db.reading() as conn:
             return {system: int(items) for system, items in conn.execute(query).tuples()}
+
+    def totals(self, operation_id: str, number: int, system: str) -> tuple[int, int]:
+        """Items deleted, and items that were gone already."""
+        query = sa.select(sa.func.sum(erasure_batch.c.deleted), sa.func.sum(erasure_batch.c.gone)).where(
+            self._of(operation_id, number, system)
+        )
+        with self._db.reading() as conn:
+            deleted, gone = conn.execute(query).one()
+        return int(deleted or 0), int(gone or 0)
 
     def refused(self, operation_id: str, number: int, system: str) -> list[Mapping[str, Any]]:
         """What the system would not delete: per batch, by its own word for it."""

@@ -59,7 +59,7 @@ TRANSITIONS: Mapping[RequestState, frozenset[RequestState]] = {
     _S.COOLING_OFF: frozenset(
         {_S.SCOPING, _S.AWAITING_APPROVAL, _S.FENCED, _S.BLOCKED_BY_HOLD, _S.CANCELLED}
     ),
-    _S.FENCED: frozenset({_S.ERASING, _S.BLOCKED_BY_HOLD, _S.NEEDS_HUMAN, _S.CANCELLED}),
+    _S.FENCED: frozenset({_S.ERASING, _S.SCOPING, _S.BLOCKED_BY_HOLD, _S.NEEDS_HUMAN, _S.CANCELLED}),
     _S.ERASING: frozenset({_S.SETTLING, _S.NEEDS_HUMAN}),
     _S.SETTLING: frozenset({_S.VERIFYING, _S.NEEDS_HUMAN}),
     _S.VERIFYING: frozenset({_S.ERASING, _S.LIVE_ERASED, _S.PARTIAL_HELD, _S.NEEDS_HUMAN}),
