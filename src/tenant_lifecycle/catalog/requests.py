@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,22 +21,11 @@ from tenant_lifecycle.model.erasure.request import (
     CLOSED,
     Ground,
     Request,
+    RequestEvent,
     RequestState,
     refuse_transition,
 )
 from tenant_lifecycle.model.names import TenantId
-
-
-@dataclass(frozen=True, slots=True)
-class RequestEvent:
-    """One line of a request's history."""
-
-    seq: int
-    request_id: str
-    at: float
-    kind: str
-    actor: str
-    detail: Mapping[str, Any]
 
 
 class Requests:

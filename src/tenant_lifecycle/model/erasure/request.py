@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from tenant_lifecycle.errors import WrongState
 from tenant_lifecycle.model.erasure.deadline import Deadline
@@ -142,6 +143,19 @@ class Request:
     def names(self) -> frozenset[str]:
         """Everything the tenant is called, as holds compare it."""
         return frozenset(same_name(name) for name in (self.tenant, *self.aliases))
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEvent:
+    """One line of a request's history."""
+
+    seq: int
+    request_id: str
+    at: float
+    #: The new state, or ``received``, ``approved``, ``refused``, ``extended``.
+    kind: str
+    actor: str
+    detail: Mapping[str, Any]
 
 
 def same_name(name: str) -> str:

@@ -15,7 +15,7 @@ from tenant_lifecycle.model.erasure.request import RequestState
 from tenant_lifecycle.model.operation import TenantUpdate
 from tenant_lifecycle.operations.erase.opening import AGAIN
 from tenant_lifecycle.operations.erase.session import ErasureSession
-from tenant_lifecycle.operations.erase.verifying import judged, look_at
+from tenant_lifecycle.operations.erase.verifying import evidence_of, judged, look_at
 from tenant_lifecycle.stores.erasing import Closes
 
 #: A rescan that could not read everything is tried again after this.
@@ -64,22 +64,19 @@ def _came_back(ctx: StepContext, number: int, name: str, look: dict[str, Any]) -
 
 
 def age(ctx: StepContext) -> Outcome:
-    """Step: wait for the last stated date, then look again. Key: ``age/ROUND/0``."""
+    """Step: wait for the last stated date, then look again, or delete what was locked. Key: ``age/ROUND/0``."""
     session: ErasureSession = ctx.session
     number = int(ctx.key.split("/")[1])
-    verdict = judged(session, ctx.outputs, number, ctx.now())
-    dates = [one["until"] for one in verdict["systems"] if one["level"] in ("VX", "VV")]
+    seen = [evidence_of(session, ctx.outputs, number, one.system) for one in session.plan.systems]
+    dates = [date for one in seen for date in (one.horizon, one.refused_until) if date is not None]
     if not dates:
         return Done({"next": "on"})
-    session.register.advance(
-        session.request.id, RequestState.BACKUP_AGING, why="what remains is beyond use until a stated date"
-    )
     # The moment itself still counts as before.
-    until = max(dates) + 1.0
+    until, why = max(dates) + 1.0, "what remains is beyond use until a stated date"
     if ctx.now() < until:
-        return Wait(until, (), "what remains is beyond use until a stated date")
-    locked = [one["system"] for one in verdict["systems"] if one["rule"] == "locked"]
-    if locked:
+        session.register.advance(session.request.id, RequestState.BACKUP_AGING, why=why)
+        return Wait(until, (), why)
+    if any(one.refused for one in seen):
         session.register.advance(session.request.id, RequestState.ERASING, why="locks have ended")
         return Done({"next": "again"})
     return _look_at_all(ctx, number)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from tenant_lifecycle.model.erasure.deadline import Deadline
 from tenant_lifecycle.model.erasure.holds import Hold
 from tenant_lifecycle.model.erasure.manifest import Batch, SetCount
 from tenant_lifecycle.model.erasure.outcome import Look
+from tenant_lifecycle.model.erasure.people import Approval
 from tenant_lifecycle.model.erasure.plan import ErasurePlan
 from tenant_lifecycle.model.erasure.request import Request, RequestState
 from tenant_lifecycle.stores.base import Check
@@ -30,6 +32,27 @@ class Register(Protocol):
 
     def note(self, request_id: str, kind: str, actor: str, detail: Mapping[str, Any]) -> None:
         """Append to its history."""
+
+
+class Registry(Register, Protocol):
+    """Requests, as people change them."""
+
+    def move(
+        self, request: Request, to: RequestState, *, actor: str, why: str = "", **changes: Any
+    ) -> Request:
+        """Change the state of exactly this version. Raises WrongState."""
+
+    def store_plan(self, request: Request, plan: ErasurePlan, to: RequestState, *, actor: str) -> Request:
+        """Keep a plan."""
+
+    def approve(self, request: Request, approval: Approval) -> Request:
+        """Keep an approval."""
+
+    def approvals(self, request_id: str) -> Sequence[Approval]:
+        """Every approval ever given, oldest first."""
+
+    def extend(self, request: Request, deadline: Deadline, *, actor: str) -> Request:
+        """Keep an extension."""
 
 
 class Gate(Protocol):
