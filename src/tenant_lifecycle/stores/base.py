@@ -27,7 +27,7 @@ from tenant_lifecycle.model.verification import Difference, DifferenceKind
 
 __all__ = [
     "Check", "Compared", "Copied", "Copies", "Difference", "DifferenceKind", "Digests", "Feed", "FenceRow", "FenceState",
-    "Fences", "Follower", "Follows", "Hints", "Journals", "Keyed", "Keys", "Lag", "Part", "Prepares", "Removes",
+    "Fences", "Follower", "Follows", "Glances", "Hints", "Journals", "Keyed", "Keys", "Lag", "Part", "Prepares", "Removes",
     "Resolves", "Schemas", "SetSize", "Store", "Touch",
 ]  # fmt: skip
 
@@ -366,6 +366,14 @@ class Digests(Protocol):
 
     def repair(self, target: Store, feed: Feed, keys: Keys) -> int:
         """Make the target's items equal to the source's (absent included); return how many changed."""
+
+
+@runtime_checkable
+class Glances(Protocol):
+    """A store whose `compare_keys` reads again what seems to differ, because reads may lag; it can do without."""
+
+    def glance_at_keys(self, target: Store, tenant: TenantId, keys: Keys) -> list[Difference]:
+        """As `compare_keys`, read once: what it names may be equal; what it does not name is."""
 
 
 @runtime_checkable
