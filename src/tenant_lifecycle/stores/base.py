@@ -240,6 +240,9 @@ class Follows(Protocol):
     def drop_feed(self, feed: Feed) -> None:
         """Remove it; safe to repeat, also when it was never there."""
 
+    def forget_feed(self, feed: Feed) -> None:
+        """Asked of the feed's *target*: delete what is remembered of a feed that ended for good. Safe to repeat."""
+
     def feed_exists(self, feed: Feed) -> bool:
         """Whether the source still holds the feed's changes."""
 
