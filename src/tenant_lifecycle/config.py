@@ -274,6 +274,7 @@ def _with(fields: Mapping[str, Node], base: MigrationPolicy, folder: Path) -> Mi
 def _flip(node: Node, base: FlipBudget) -> FlipBudget:
     durations = {
         "fence_ttl": "fence_ttl_s",
+        "pause_budget": "pause_s",
         "lock_budget": "lock_s",
         "marker_budget": "marker_s",
         "lag": "lag_s",

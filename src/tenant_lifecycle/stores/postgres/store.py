@@ -140,6 +140,9 @@ class PostgresStore:
     def drop_feed(self, feed: Feed) -> None:
         slots.drop_feed(self.database, feed)
 
+    def forget_feed(self, feed: Feed) -> None:
+        slots.forget_feed(self.database, feed)
+
     def feed_exists(self, feed: Feed) -> bool:
         return slots.feed_exists(self.database, feed)
 
