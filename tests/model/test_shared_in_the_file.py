@@ -10,7 +10,7 @@ from tenant_lifecycle.model.templates import Template
 from tenant_lifecycle.ownership_file import loads, render
 
 FILE = """version: 1
-postgres: {tables: {tenants: {rule: root}}}
+postgres: {tables: {tenants: {rule: root, column: id}}}
 ids:
   dataset: {table: datasets, column: id}
 stores:
