@@ -72,7 +72,7 @@ def test_every_acknowledged_request_survives_in_every_store(seed: int, place: Pl
         load = HttpLoad(HttpLoadConfig(doors, {tenant: 6, "globex": 2}, tmp_path, rate=20))
         load.start()
         id = lifecycle.start_migration(tenant, home, OTHER[home], OPTIONS, actor="chaos")
-        chaos = Chaos(place, lifecycle, dice, id, WorkerProcess(box.folder, "a"))
+        chaos = Chaos(place, lifecycle, dice, id, WorkerProcess(box.folder, "a"), load)
         try:
             for _ in range(dice.randint(3, 6)):
                 time.sleep(dice.uniform(0.0, 4.0))

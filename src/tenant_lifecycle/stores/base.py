@@ -27,7 +27,7 @@ from tenant_lifecycle.model.verification import Difference, DifferenceKind
 
 __all__ = [
     "Check", "Compared", "Copied", "Copies", "Difference", "DifferenceKind", "Digests", "Feed", "FenceRow", "FenceState",
-    "Fences", "Follower", "Follows", "Hints", "Journals", "Keyed", "Keys", "Lag", "Part", "Prepares", "Removes",
+    "Fences", "Follower", "Follows", "Glances", "Hints", "Journals", "Keyed", "Keys", "Lag", "Part", "Prepares", "Removes",
     "Resolves", "Schemas", "SetSize", "Store", "Touch",
 ]  # fmt: skip
 
@@ -240,6 +240,9 @@ class Follows(Protocol):
     def drop_feed(self, feed: Feed) -> None:
         """Remove it; safe to repeat, also when it was never there."""
 
+    def forget_feed(self, feed: Feed) -> None:
+        """Asked of the feed's *target*: delete what is remembered of a feed that ended for good. Safe to repeat."""
+
     def feed_exists(self, feed: Feed) -> bool:
         """Whether the source still holds the feed's changes."""
 
@@ -366,6 +369,14 @@ class Digests(Protocol):
 
     def repair(self, target: Store, feed: Feed, keys: Keys) -> int:
         """Make the target's items equal to the source's (absent included); return how many changed."""
+
+
+@runtime_checkable
+class Glances(Protocol):
+    """A store whose `compare_keys` reads again what seems to differ, because reads may lag; it can do without."""
+
+    def glance_at_keys(self, target: Store, tenant: TenantId, keys: Keys) -> list[Difference]:
+        """As `compare_keys`, read once: what it names may be equal; what it does not name is."""
 
 
 @runtime_checkable

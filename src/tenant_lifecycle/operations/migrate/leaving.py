@@ -24,6 +24,7 @@ def leave(ctx: StepContext) -> Outcome:
             for name, items in pair.source.remove(session.feed(BACK), ctx.check).items():
                 removed[f"{pair.name}/{name}"] = items
                 ctx.progress(sum(removed.values()))
+    _forget_feeds(session)
     return Done(
         {"removed": sum(removed.values()), "sets": removed},
         tenant=TenantUpdate(session.tenant, state="active"),
@@ -68,6 +69,7 @@ def clean_target(ctx: StepContext) -> Outcome:
     if "arm" in begun and not any(key.startswith("flip/") for key in begun):
         for fences in session.fences(BACK):
             fences.disarm(session.tenant)
+    _forget_feeds(session)
     return Done({"removed": removed, "writer": session.pair.source})
 
 
@@ -76,6 +78,12 @@ def _end_feeds(session: Session) -> None:
     for way in (FORWARD, BACK):
         feeds.drop(session.way(way), session.feed(way))
     session.forget_spools()
+
+
+def _forget_feeds(session: Session) -> None:
+    """The last thing: until then it refuses older drivers, and says which keys were the tenant's."""
+    for way in (FORWARD, BACK):
+        feeds.forget(session.way(way), session.feed(way))
 
 
 def _refuse_unless_writer(session: Session, expected: str) -> None:

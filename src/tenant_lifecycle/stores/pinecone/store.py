@@ -121,6 +121,9 @@ class PineconeStore:
     def compare_keys(self, target: Store, tenant: TenantId, keys: Keys) -> list[Difference]:  # noqa: ARG002
         return comparing.compare_keys(self.side, _side(target), keys)
 
+    def glance_at_keys(self, target: Store, tenant: TenantId, keys: Keys) -> list[Difference]:  # noqa: ARG002
+        return comparing.compare_keys(self.side, _side(target), keys, recheck_s=0.0)
+
     def repair(self, target: Store, feed: Feed, keys: Keys) -> int:
         return repair.repair(self.side, _side(target), feed, keys)
 
