@@ -20,7 +20,7 @@ class Objects:
     """See `tenancy.Tenancy`."""
 
     kind = "s3"
-    peer = "loop over list, copy_object with boto3"
+    peer = "a loop with boto3"
 
     def __init__(self, server: ObjectServer, items: int) -> None:
         self.items = items

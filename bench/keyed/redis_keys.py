@@ -20,7 +20,7 @@ class RedisKeys:
     """See `tenancy.Tenancy`."""
 
     kind = "redis"
-    peer = "loop over scan, dump, restore with redis-py"
+    peer = "a loop with redis-py"
 
     def __init__(self, blue: RedisServer, green: RedisServer, items: int) -> None:
         self.items = items

@@ -26,7 +26,7 @@ class Tenancy(Protocol):
     items: int
     #: Our stores, source and target, as the product opens them.
     stores: tuple[Any, Any]
-    #: The loop that stands against ours, in words.
+    #: What the loop that stands against ours is written with.
     peer: str
 
     def empty(self) -> None:

@@ -23,7 +23,7 @@ class Vectors:
     """See `tenancy.Tenancy`."""
 
     kind = "pinecone"
-    peer = "loop over list, fetch, upsert with the SDK"
+    peer = "a loop with the SDK"
 
     def __init__(self, blue: PineconeServer, green: PineconeServer, items: int) -> None:
         self.items = items
