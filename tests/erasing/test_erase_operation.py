@@ -14,18 +14,20 @@ from tenant_lifecycle.model.erasure.request import Exception17, RequestState
 from tenant_lifecycle.model.operation import State
 
 
-def test_an_approved_tenant_is_erased_everywhere_and_neighbours_are_untouched(stage: Stage) -> None:
-    before = stage.neighbours()
-    request = stage.approved()
-    operation_id = stage.started(request)
-    operation = stage.drive(operation_id)
+def test_an_approved_tenant_is_erased_everywhere_and_neighbours_are_untouched(each_stage: Stage) -> None:
+    before = each_stage.neighbours()
+    request = each_stage.approved()
+    operation_id = each_stage.started(request)
+    operation = each_stage.drive(operation_id)
     assert operation.state is State.SUCCEEDED, operation
     assert operation.result is not None and operation.result["overall"] == "COMPLETE"
-    assert stage.state(request.id) is RequestState.COMPLETED
-    assert all(shelf.keys(ACME) == [] for shelf in stage.shelves.values())
-    after = {name: [k for k in keys if "tlcontrol" not in k] for name, keys in stage.neighbours().items()}
+    assert each_stage.state(request.id) is RequestState.COMPLETED
+    assert all(shelf.keys(ACME) == [] for shelf in each_stage.shelves.values())
+    after = {
+        name: [k for k in keys if "tlcontrol" not in k] for name, keys in each_stage.neighbours().items()
+    }
     assert after == before
-    judged = stage.output(operation_id, "judge/1")
+    judged = each_stage.output(operation_id, "judge/1")
     assert judged["neighbours"] == 4 and judged["neighbours_changed"] == []
 
 

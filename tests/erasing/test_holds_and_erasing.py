@@ -18,24 +18,26 @@ from tenant_lifecycle.model.operation import State
 CLAIMS = Exception17.LEGAL_CLAIMS
 
 
-def test_when_placing_a_hold_returns_nothing_is_in_flight_and_nothing_more_is_deleted(stage: Stage) -> None:
-    for shelf in stage.shelves.values():
+def test_when_placing_a_hold_returns_nothing_is_in_flight_and_nothing_more_is_deleted(
+    each_stage: Stage,
+) -> None:
+    for shelf in each_stage.shelves.values():
         shelf.fault("slow", 0.15)
-    request = stage.approved()
-    operation_id = stage.started(request)
-    driving = threading.Thread(target=stage.drive, args=(operation_id,))
+    request = each_stage.approved()
+    operation_id = each_stage.started(request)
+    driving = threading.Thread(target=each_stage.drive, args=(operation_id,))
     driving.start()
-    while not stage.shelves["blue/cache"].deletions():
+    while not each_stage.shelves["blue/cache"].deletions():
         time.sleep(0.005)
-    stage.holds.place("M-1", CLAIMS, ["ACME "], actor="jura@desk")
-    at_return = {name: shelf.deletions() for name, shelf in stage.shelves.items()}
-    counted = stage.manifests.destroyed(operation_id)
+    each_stage.holds.place("M-1", CLAIMS, ["ACME "], actor="jura@desk")
+    at_return = {name: shelf.deletions() for name, shelf in each_stage.shelves.items()}
+    counted = each_stage.manifests.destroyed(operation_id)
     driving.join()
-    assert {name: shelf.deletions() for name, shelf in stage.shelves.items()} == at_return
+    assert {name: shelf.deletions() for name, shelf in each_stage.shelves.items()} == at_return
     assert sum(counted.values()) == sum(len(gone) for gone in at_return.values()), "the answer is exact"
-    assert any(shelf.keys(ACME) for shelf in stage.shelves.values()), "it came in the middle"
-    assert "HELD" in stage.verdicts(operation_id).values()
-    assert stage.state(request.id) is RequestState.PARTIAL_HELD
+    assert any(shelf.keys(ACME) for shelf in each_stage.shelves.values()), "it came in the middle"
+    assert "HELD" in each_stage.verdicts(operation_id).values()
+    assert each_stage.state(request.id) is RequestState.PARTIAL_HELD
 
 
 def test_after_the_release_and_a_new_approval_the_rest_goes(stage: Stage) -> None:
@@ -120,12 +122,12 @@ def test_a_batch_that_does_not_end_is_told_and_the_hold_stands(stage: Stage) -> 
     driving.join()
 
 
-def test_a_driver_that_died_in_a_batch_does_not_keep_a_hold_waiting(stage: Stage) -> None:
-    operation_id = stage.started()
-    lease = stage.journal.acquire(operation_id, "dead", 0.2, ["erase@1"], 0)
+def test_a_driver_that_died_in_a_batch_does_not_keep_a_hold_waiting(each_stage: Stage) -> None:
+    operation_id = each_stage.started()
+    lease = each_stage.journal.acquire(operation_id, "dead", 0.2, ["erase@1"], 0)
     assert lease is not None
-    assert stage.holds.begin(operation_id, lease.token, [ACME], "blue/rows", "documents") is None
+    assert each_stage.holds.begin(operation_id, lease.token, [ACME], "blue/rows", "documents") is None
     time.sleep(0.3)
     began = time.monotonic()
-    stage.holds.place("M-1", CLAIMS, [ACME], actor="jura@desk", wait_s=5.0)
+    each_stage.holds.place("M-1", CLAIMS, [ACME], actor="jura@desk", wait_s=5.0)
     assert time.monotonic() - began < 2.0

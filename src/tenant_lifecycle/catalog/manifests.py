@@ -129,7 +129,7 @@ class Manifests:
             .group_by(erasure_batch.c.system)
         )
         with self._db.reading() as conn:
-            return {system: int(items) for system, items in conn.execute(query).tuples()}
+            return {row[0]: int(row[1]) for row in conn.execute(query)}
 
     def totals(self, operation_id: str, number: int, system: str) -> tuple[int, int]:
         """Items deleted, and items that were gone already."""

@@ -97,19 +97,25 @@ def plan_of(document: Mapping[str, Any]) -> ErasurePlan:
     )
 
 
-def departures(approved: ErasurePlan, now: ErasurePlan, tolerance: float) -> list[str]:
-    """Why the plan of now is not what was approved, one sentence each; empty: within tolerance."""
+def departures(
+    approved: ErasurePlan, now: ErasurePlan, tolerance: float, planted: Mapping[str, int] | None = None
+) -> list[str]:
+    """Why the plan of now is not what was approved, one sentence each; empty: within tolerance.
+
+    ``planted``: items that we put there ourselves since, by system.
+    """
     before = {one.system: one for one in approved.systems}
     after = {one.system: one for one in now.systems}
     found = [f"{name} is new" for name in after if name not in before]
     found += [f"{name} is gone" for name in before if name not in after]
     for name in before.keys() & after.keys():
-        found += [f"{name}: {why}" for why in _departures(before[name], after[name], tolerance)]
+        ours = (planted or {}).get(name, 0)
+        found += [f"{name}: {why}" for why in _departures(before[name], after[name], tolerance, ours)]
     found += [f"refused now: {one.message}" for one in now.refusals]
     return sorted(found)
 
 
-def _departures(before: SystemPlan, after: SystemPlan, tolerance: float) -> list[str]:
+def _departures(before: SystemPlan, after: SystemPlan, tolerance: float, planted: int) -> list[str]:
     found = [
         f"{what} changed"
         for what, one, other in (
@@ -125,9 +131,9 @@ def _departures(before: SystemPlan, after: SystemPlan, tolerance: float) -> list
     known = {(one.set, one.method): one.items for one in before.sets}
     for one in after.sets:
         items = known.get((one.set, one.method))
-        if items is None:
+        if items is None and one.items > planted:
             found.append(f"{one.set} by {one.method} is new")
-        elif one.items > items * (1 + tolerance) + _FREE_GROWTH:
+        elif items is not None and one.items > items * (1 + tolerance) + _FREE_GROWTH:
             found.append(f"{one.set} grew from {items} to {one.items}")
     return found
 

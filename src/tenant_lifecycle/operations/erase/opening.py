@@ -131,7 +131,8 @@ def compare(ctx: StepContext) -> Outcome:
         PlanChanged: it is not; nothing was deleted, and the request needs a new plan and new approvals.
     """
     session: ErasureSession = ctx.session
-    why = departures(session.plan, _as_frozen(session), session.policy.tolerance)
+    planted = ctx.outputs["plant"]["planted"]
+    why = departures(session.plan, _as_frozen(session), session.policy.tolerance, planted)
     if why:
         raise PlanChanged(
             f"what would go is not what was approved: {'; '.join(why[:5])}",

@@ -13,7 +13,7 @@ from tenant_lifecycle.model.erasure.request import Request
 from tenant_lifecycle.model.findings import Finding, Severity, refusals
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.operations.erase.systems import System
-from tenant_lifecycle.stores.erasing import Erases
+from tenant_lifecycle.stores.erasing import Erases, Horizon
 
 _DAY_S = 86400.0
 
@@ -58,8 +58,7 @@ def _plan_system(
     if system.unsupported:
         findings.append(_unsupported(system))
     store = system.erases
-    sets, digest = _count(system, store, request.tenant, findings) if store else ((), "")
-    horizon = store.horizon() if store else None
+    sets, digest, horizon = _count(system, store, request.tenant, findings) if store else ((), "", None)
     return SystemPlan(
         system.name,
         system.kind,
@@ -75,8 +74,9 @@ def _plan_system(
 
 def _count(
     system: System, store: Erases, tenant: TenantId, findings: list[Finding]
-) -> tuple[tuple[SetCount, ...], str]:
+) -> tuple[tuple[SetCount, ...], str, Horizon | None]:
     """Count what would go; what stands in the way becomes findings."""
+    horizon = None
     sets: dict[tuple[str, Method], SetCount] = {}
     digests = []
     try:
@@ -87,11 +87,12 @@ def _count(
                 batch.set, batch.method, known.items + len(batch.keys), known.bytes + batch.bytes
             )
             digests.append(batch.digest())
+        horizon = store.horizon()
     except PreconditionRefused as error:
         findings += error.findings or [_refused(system, error)]
     except LifecycleError as error:
         findings.append(_refused(system, error))
-    return tuple(sets.values()), digest_of(digests)
+    return tuple(sets.values()), digest_of(digests), horizon
 
 
 def _retained(sets: Sequence[SetCount], system: str, policy: ErasurePolicy, now: float) -> Mapping[str, str]:
