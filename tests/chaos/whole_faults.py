@@ -89,7 +89,7 @@ class Chaos:
         """
         ending = self.dice.choice(["complete", "abort"])
         end = time.monotonic() + _PATIENCE_S
-        resting = end - _PATIENCE_S / 2
+        resting = time.monotonic() + _PATIENCE_S / 4
         while (operation := self.lifecycle.operation(self.id)).state not in TERMINAL:
             assert time.monotonic() < end, f"{operation.state} {operation.why} {operation.error} {self.done}"
             if self.worker.process.poll() is not None:

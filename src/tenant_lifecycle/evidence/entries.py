@@ -6,10 +6,12 @@ beside it and may be erased later; the leaf, and every proof over it, stays.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from tenant_lifecycle.errors import IntegrityError
 from tenant_lifecycle.evidence.commitments import (
     ACTOR_DOMAIN,
     PAYLOAD_DOMAIN,
@@ -46,7 +48,7 @@ class Happening:
     tenant: str = field(default="", repr=False)
     operation_id: str = ""
     step: str = ""
-    #: The operation's state before and after; both "" if it did not change.
+    #: The operation's state before (as the log knows it) and after; the same if it did not change.
     before: str = ""
     after: str = ""
     #: SHA-256 in hex of an artefact that the entry is about; "" for none.
@@ -84,6 +86,22 @@ class Entry:
     def hash(self) -> bytes:
         """Its leaf hash."""
         return leaf_hash(self.leaf())
+
+    @classmethod
+    def parse(cls, leaf: bytes) -> Entry:
+        """Read `leaf`.
+
+        Raises:
+            IntegrityError: it is no entry as this version writes them.
+        """
+        try:
+            values = json.loads(leaf)
+            entry = cls(**{one.name: values[one.name] for one in fields(cls)})
+            if entry.leaf() == leaf:
+                return entry
+        except (ValueError, KeyError, TypeError) as exc:
+            raise IntegrityError("an entry of the audit log cannot be read") from exc
+        raise IntegrityError("an entry of the audit log is not written as it must be")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tenant_lifecycle.stores.erasing import Found, Hit, Looked, Whose
+from tenant_lifecycle.stores.erasing import Found, Hit, Looked, Match, Whose
 
 #: Hits that are kept; all are counted.
 MOST_HITS = 100
@@ -26,7 +27,28 @@ class Tally:
     def look(self, where: str, data: bytes, proposal: str = "") -> None:
         """Look into some bytes that stand at ``where``."""
         self.bytes_read += len(data)
-        for match in self.found(data):
+        self.note(where, self.found(data), proposal)
+
+    def look_through(self, rows: Sequence[tuple[str, bytes]], proposal: str = "") -> None:
+        """Look into many small pieces at once, and one by one only where something of the tenant is."""
+        block = b"\0".join(data for _, data in rows)
+        matches = self.found(block)
+        self.items += len(rows)
+        self.bytes_read += len(block)
+        self.control_found |= any(match.whose is Whose.CONTROL for match in matches)
+        mine = [match for match in matches if match.whose is Whose.TENANT]
+        if not mine:
+            return
+        before = self.hit_count
+        for where, data in rows:
+            self.note(where, self.found(data), proposal)
+        if self.hit_count == before:
+            # In no piece by itself, and in them all the same: said, not lost.
+            self.note(f"{rows[0][0]} and what follows", mine, proposal)
+
+    def note(self, where: str, matches: Iterable[Match], proposal: str = "") -> None:
+        """Count what was recognised at ``where``."""
+        for match in matches:
             if match.whose is Whose.CONTROL:
                 self.control_found = True
                 continue

@@ -9,7 +9,7 @@ import psycopg
 from tenant_lifecycle.stores.base import Check
 from tenant_lifecycle.stores.erasing import Found, Looked, Place
 from tenant_lifecycle.stores.postgres.connection import Connection
-from tenant_lifecycle.stores.postgres.searchrows import Tally
+from tenant_lifecycle.stores.tally import Tally
 
 #: What it is -> query of one column of text. Each is read whole and matched here.
 Texts = Mapping[str, bytes]
@@ -53,29 +53,19 @@ _STATEMENTS = b"SELECT query FROM pg_stat_statements"
 
 def search(conn: Connection, place: Place, texts: Texts, found: Found, check: Check) -> Looked:
     """Go through all of these texts; a question that is refused makes the whole place unread."""
-    tally = Tally(place.name)
-    unread: list[str] = []
+    tally = Tally(place.name, found)
     for what, query in {**texts, **_statements(conn, texts)}.items():
         check()
         try:
             rows = conn.execute(query).fetchall()
         except psycopg.Error as exc:
-            unread.append(f"{what}: {exc.diag.message_primary or type(exc).__name__}")
+            tally.could_not_read(f"{what}: {exc.diag.message_primary or type(exc).__name__}")
             continue
         for (text,) in rows:
-            _look_at(tally, what, "" if text is None else str(text), found)
-    looked = tally.looked()
-    return Looked(
-        looked.items, looked.bytes, looked.hits, looked.hit_count, looked.control_found, "; ".join(unread)
-    )  # fmt: skip
-
-
-def _look_at(tally: Tally, what: str, text: str, found: Found) -> None:
-    if text:
-        tally.items += 1
-        data = text.encode()
-        tally.bytes += len(data)
-        tally.note(found(data), what)
+            if text:
+                tally.items += 1
+                tally.look(what, str(text).encode())
+    return tally.looked()
 
 
 def _statements(conn: Connection, texts: Texts) -> Texts:

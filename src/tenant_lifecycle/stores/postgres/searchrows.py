@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from psycopg import sql
 
 from tenant_lifecycle.model.names import TableName
 from tenant_lifecycle.stores.base import Check
-from tenant_lifecycle.stores.erasing import Found, Hit, Looked, Match, Place, Whose
+from tenant_lifecycle.stores.erasing import Found, Looked, Place, Whose
 from tenant_lifecycle.stores.postgres.connection import Connection
 from tenant_lifecycle.stores.postgres.keys import COPY_HEADER, COPY_TRAILER
 from tenant_lifecycle.stores.postgres.owned import table_sql
 from tenant_lifecycle.stores.postgres.tables import OUR_SCHEMA
+from tenant_lifecycle.stores.tally import Tally
 
 #: Bytes that are looked through at once.
 BLOCK = 1 << 20
-#: Hits that are told one by one.
-MOST_HITS = 100
 #: How a compressed value begins: gzip, zlib, zstd, lz4, bzip2, xz, snappy, Parquet. It has to be looked at alone.
 _PACKED = re.compile(
     rb"\x1f\x8b|\x78[\x01\x5e\x9c\xda]|\x28\xb5\x2f\xfd|\x04\x22\x4d\x18|BZh|\xfd7zXZ|\xff\x06\x00\x00sNaPpY|PAR1"
@@ -36,31 +35,6 @@ class Relation:
     #: 'r', 'm' or 'f'.
     kind: str
     declared: bool
-
-
-@dataclass
-class Tally:
-    """What was found in a place so far."""
-
-    place: str
-    items: int = 0
-    bytes: int = 0
-    hits: list[Hit] = field(default_factory=list)
-    hit_count: int = 0
-    control_found: bool = False
-
-    def note(self, matches: Iterable[Match], where: str, proposal: str = "") -> None:
-        """Remember the tenant's matches at one spot."""
-        for match in matches:
-            if match.whose is Whose.CONTROL:
-                self.control_found = True
-                continue
-            self.hit_count += 1
-            if len(self.hits) < MOST_HITS:
-                self.hits.append(Hit(self.place, where, match, proposal))
-
-    def looked(self) -> Looked:
-        return Looked(self.items, self.bytes, tuple(self.hits), self.hit_count, self.control_found)
 
 
 _COLUMNS = """
@@ -91,11 +65,11 @@ def search_relation(conn: Connection, place: Place, relation: Relation, found: F
         table_sql(relation.name),
         _tombstones(relation),
     )
-    tally = Tally(place.name)
+    tally = Tally(place.name, found)
     names = [name for name, _ in columns]
     for rows in _blocks(conn, query):
         check()
-        _look_at_rows(tally, rows, names, relation, found)
+        _look_at_rows(tally, rows, names, relation)
     return tally.looked()
 
 
@@ -124,27 +98,25 @@ def _blocks(conn: Connection, query: sql.Composed) -> Iterator[list[bytes]]:
         yield rows
 
 
-def _look_at_rows(
-    tally: Tally, rows: Sequence[bytes], names: Sequence[str], relation: Relation, found: Found
-) -> None:
+def _look_at_rows(tally: Tally, rows: Sequence[bytes], names: Sequence[str], relation: Relation) -> None:
     block = b"".join(rows)
     tally.items += len(rows)
-    tally.bytes += len(block)
-    matches = found(block)
+    tally.bytes_read += len(block)
+    matches = tally.found(block)
     tally.control_found |= any(match.whose is Whose.CONTROL for match in matches)
-    mine = any(match.whose is Whose.TENANT for match in matches)
+    mine = [match for match in matches if match.whose is Whose.TENANT]
     before = tally.hit_count
     if mine or _PACKED.search(block):
         for row in rows:
             if mine or _PACKED.search(row):
-                _look_at_fields(tally, row, names, relation, found, every=mine)
+                _look_at_fields(tally, row, names, relation, every=bool(mine))
     if mine and tally.hit_count == before:
         # In no field by itself, and in them all the same: said, not lost.
-        tally.note(matches, f"rows from {_address(split_row(rows[0])[0])} on")
+        tally.note(f"rows from {_address(split_row(rows[0])[0])} on", mine)
 
 
 def _look_at_fields(
-    tally: Tally, row: bytes, names: Sequence[str], relation: Relation, found: Found, *, every: bool
+    tally: Tally, row: bytes, names: Sequence[str], relation: Relation, *, every: bool
 ) -> None:
     fields = split_row(row)
     for name, value in zip(names, fields[1:], strict=True):
@@ -152,7 +124,7 @@ def _look_at_fields(
             proposal = ""
             if not relation.declared:
                 proposal = f"{relation.name}: {{rule: direct, column: {name}}}"
-            tally.note(found(value), f"{_address(fields[0])}, column {name}", proposal)
+            tally.note(f"{_address(fields[0])}, column {name}", tally.found(value), proposal)
 
 
 def split_row(row: bytes) -> list[bytes | None]:
@@ -181,11 +153,10 @@ _OVERLAP = 8 << 10
 
 def search_objects(conn: Connection, place: Place, found: Found, check: Check) -> Looked:
     """Go through all large objects, each put together from its pages."""
-    tally = Tally(place.name)
+    tally = Tally(place.name, found)
     for oid, data in _object_pieces(conn):
         check()
-        tally.bytes += len(data)
-        tally.note(found(data), f"large object {oid}")
+        tally.look(f"large object {oid}", data)
     (count,) = conn.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone() or (0,)
     tally.items = int(str(count))
     return tally.looked()

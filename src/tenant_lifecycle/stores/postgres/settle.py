@@ -107,8 +107,8 @@ def settle(
             check()
             _reclaim(work, name)
         check()
-        _refresh(work, relations)
-        _statistics(work, relations)
+        views = _refresh(work, relations)
+        _statistics(work, [*relations, *views])
         if reset := reset_statements(conn, erasing.tenant):
             work.done.append(f"{reset} texts of statements forgotten")
         work.attempt("checkpoint", lambda: conn.execute("CHECKPOINT"))
@@ -149,14 +149,17 @@ def _reclaim(work: _Work, name: TableName) -> None:
         work.run(f"{name} vacuumed", sql.SQL("VACUUM (ANALYZE) {}").format(table_sql(name)))
 
 
-def _refresh(work: _Work, relations: Sequence[TableName]) -> None:
-    for view in materialised_readers(work.conn, relations):
+def _refresh(work: _Work, relations: Sequence[TableName]) -> list[TableName]:
+    """Fill views that read the relations anew; returns their names."""
+    views = materialised_readers(work.conn, relations)
+    for view in views:
         concurrently = work.physical is Physical.VACUUM and view.can_concurrently
         refresh = (
             "REFRESH MATERIALIZED VIEW CONCURRENTLY {}" if concurrently else "REFRESH MATERIALIZED VIEW {}"
         )
         work.run(f"{view.name} refreshed", sql.SQL(refresh).format(table_sql(view.name)))
         _reclaim(work, view.name)
+    return [view.name for view in views]
 
 
 def _statistics(work: _Work, relations: Sequence[TableName]) -> None:
