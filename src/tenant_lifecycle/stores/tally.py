@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 
-from tenant_lifecycle.stores.erasing import Found, Hit, Looked, Whose
+from tenant_lifecycle.stores.erasing import Found, Hit, Looked, Match, Whose
 
 #: Hits that are kept; all are counted.
 MOST_HITS = 100
@@ -12,7 +13,7 @@ MOST_HITS = 100
 
 @dataclass(slots=True)
 class Tally:
-    """Filled by a searcher, piece by piece; `looked` is the result."""
+    """Filled by a searcher, piece by piece, from several threads; `looked` is the result."""
 
     place: str
     found: Found
@@ -22,22 +23,34 @@ class Tally:
     hit_count: int = 0
     control_found: bool = False
     unread: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def count(self) -> None:
+        """One item more."""
+        with self._lock:
+            self.items += 1
 
     def look(self, where: str, data: bytes, proposal: str = "") -> None:
         """Look into some bytes that stand at ``where``."""
-        self.bytes_read += len(data)
-        for match in self.found(data):
-            if match.whose is Whose.CONTROL:
-                self.control_found = True
-                continue
-            self.hit_count += 1
-            if len(self.hits) < MOST_HITS:
-                self.hits.append(Hit(self.place, where, match, proposal))
+        matches = self.found(data)
+        with self._lock:
+            self.bytes_read += len(data)
+            for match in matches:
+                self._keep(where, match, proposal)
+
+    def _keep(self, where: str, match: Match, proposal: str) -> None:
+        if match.whose is Whose.CONTROL:
+            self.control_found = True
+            return
+        self.hit_count += 1
+        if len(self.hits) < MOST_HITS:
+            self.hits.append(Hit(self.place, where, match, proposal))
 
     def could_not_read(self, why: str) -> None:
         """Something was left out; the search proves nothing then."""
-        if why not in self.unread:
-            self.unread.append(why)
+        with self._lock:
+            if why not in self.unread:
+                self.unread.append(why)
 
     def looked(self) -> Looked:
         return Looked(
