@@ -13,6 +13,7 @@ from tenant_lifecycle.model.keymap import IdSource, Treatment
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.ownership import OwnershipMap
 from tenant_lifecycle.stores.base import Check, Compared, Copied, Difference, Feed, Keys, Part, SetSize, Store
+from tenant_lifecycle.stores.overlapping import overlaps
 from tenant_lifecycle.stores.redis import (
     copy,
     digests,
@@ -92,8 +93,7 @@ class RedisStore:
         return []
 
     def overlaps(self, tenant: TenantId, others: Iterable[TenantId]) -> list[Finding]:
-        """Refusals (``redis.overlap``) for tenants some of whose keys would be this tenant's as well."""
-        return preflight.overlaps(self.server, tenant, others)
+        return overlaps(self.name, self.kind, self.server.whose.map, tenant, others)
 
     # -- Copies
 

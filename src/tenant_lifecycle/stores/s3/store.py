@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.keymap import IdSource, KeyMap
@@ -20,6 +20,7 @@ from tenant_lifecycle.stores.base import (
     SetSize,
     Store,
 )
+from tenant_lifecycle.stores.overlapping import overlaps
 from tenant_lifecycle.stores.s3 import (
     compare,
     copy,
@@ -100,6 +101,9 @@ class S3Store:
         made = provision.create_missing(self.area.bucket, there.area.bucket)
         self._history_with(there, anew=True)
         return made
+
+    def overlaps(self, tenant: TenantId, others: Iterable[TenantId]) -> list[Finding]:
+        return overlaps(self.name, self.kind, self.area.keys, tenant, others)
 
     # -- Copies
 
