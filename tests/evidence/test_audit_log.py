@@ -149,7 +149,9 @@ def test_an_opening_opens_its_own_entry_only(log: AuditLog) -> None:
         "TRUNCATE audit_entry",
     ],
 )
-def test_the_database_refuses_to_change_the_log(control: ControlDatabase, log: AuditLog, statement: str) -> None:
+def test_the_database_refuses_to_change_the_log(
+    control: ControlDatabase, log: AuditLog, statement: str
+) -> None:
     if control.sqlite and statement.startswith("TRUNCATE"):
         pytest.skip("SQLite has no TRUNCATE")
     log.append(Happening("asked", "anna"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.keymap import IdSource, KeyMap
@@ -32,6 +32,7 @@ from tenant_lifecycle.stores.erasing import (
     Planted,
     Settled,
 )
+from tenant_lifecycle.stores.overlapping import overlaps
 from tenant_lifecycle.stores.s3 import (
     compare,
     copy,
@@ -120,6 +121,9 @@ class S3Store:
         made = provision.create_missing(self.area.bucket, there.area.bucket)
         self._history_with(there, anew=True)
         return made
+
+    def overlaps(self, tenant: TenantId, others: Iterable[TenantId]) -> list[Finding]:
+        return overlaps(self.name, self.kind, self.area.keys, tenant, others)
 
     # -- Copies
 
