@@ -59,15 +59,16 @@ def erase_all(store: Any, tenant: str, token: int = 1) -> tuple[list[Batch], lis
     return batches, done, settled
 
 
-def searched(store: Any, found: Found) -> dict[str, Looked]:
-    """Every place, searched."""
-    return {place.name: store.search(place, found, go_on) for place in store.places()}
+def searched(store: Any, found: Found, only: str = "") -> dict[str, Looked]:
+    """Every place, or one, searched."""
+    places = [place for place in store.places() if only in ("", place.name)]
+    return {place.name: store.search(place, found, go_on) for place in places}
 
 
-def hits(store: Any, found: Found) -> list[Hit]:
-    """Everything found anywhere; whatever could not be read fails the test."""
-    looked = searched(store, found)
-    assert not [one.unread for one in looked.values() if one.unread]
+def hits(store: Any, found: Found, only: str = "") -> list[Hit]:
+    """Everything found anywhere, or in one place; whatever could not be read fails the test."""
+    looked = searched(store, found, only)
+    assert {one.unread for one in looked.values()} == {""}
     return [hit for one in looked.values() for hit in one.hits]
 
 

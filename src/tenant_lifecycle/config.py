@@ -36,7 +36,18 @@ _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
     "pinecone": (frozenset({"api_key", "create_index", "host", "index"}), ("api_key", "index")),
     "qdrant": (frozenset({"api_key", "collection", "path", "tenant_field", "url"}), ()),
     "s3": (
-        frozenset({"bucket", "endpoint", "region", "access_key", "secret_key", "profile"}),
+        frozenset(
+            {
+                "bucket",
+                "endpoint",
+                "region",
+                "access_key",
+                "secret_key",
+                "profile",
+                "replicas",
+                "bypass_governance",
+            }
+        ),
         ("bucket",),
     ),
 }

@@ -13,7 +13,7 @@ source's current state of those keys.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -27,7 +27,7 @@ from tenant_lifecycle.model.verification import Difference, DifferenceKind
 
 __all__ = [
     "Check", "Compared", "Copied", "Copies", "Difference", "DifferenceKind", "Digests", "Feed", "FenceRow", "FenceState",
-    "Fences", "Follower", "Follows", "Glances", "Hints", "Journals", "Keyed", "Keys", "Lag", "Part", "Prepares", "Removes",
+    "Fences", "Follower", "Follows", "Glances", "Hints", "Journals", "Keyed", "Keys", "Lag", "Overlaps", "Part", "Prepares", "Removes",
     "Resolves", "Schemas", "SetSize", "Store", "Touch",
 ]  # fmt: skip
 
@@ -149,6 +149,14 @@ class Prepares(Protocol):
 
     def create_missing(self, target: Store, tenant: TenantId) -> list[str]:
         """Create on the target what the tenant's sets need and it lacks; say what, one line each. Idempotent."""
+
+
+@runtime_checkable
+class Overlaps(Protocol):
+    """A store whose items are found by names that contain a tenant's id."""
+
+    def overlaps(self, tenant: TenantId, others: Iterable[TenantId]) -> list[Finding]:
+        """A refusal (code ``*.overlap``) if, by the rules, keys of ``tenant`` could be another's as well."""
 
 
 @runtime_checkable

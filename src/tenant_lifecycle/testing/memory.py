@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tenant_lifecycle.errors import Fenced, StoreUnavailable
@@ -18,6 +18,7 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.sizes import SetSize
 from tenant_lifecycle.model.verification import Difference, DifferenceKind
 from tenant_lifecycle.stores.base import Check, Compared, Copied, Feed, Keys, Part, Store
+from tenant_lifecycle.stores.overlapping import overlaps
 from tenant_lifecycle.stores.registry import no_ids
 
 
@@ -100,6 +101,9 @@ class MemoryStore:
 
     def create_missing(self, target: Store, tenant: TenantId) -> list[str]:  # noqa: ARG002
         return []
+
+    def overlaps(self, tenant: TenantId, others: Iterable[TenantId]) -> list[Finding]:
+        return overlaps(self.name, self.kind, self._key_map, tenant, others)
 
     # -- Copies
 

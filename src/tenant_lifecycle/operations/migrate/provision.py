@@ -23,7 +23,7 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.policy import ProvisionHook
 from tenant_lifecycle.operations.migrate.session import FORWARD, Session
 from tenant_lifecycle.operations.pairs import Pair
-from tenant_lifecycle.stores.base import FenceRow, Fences, FenceState, Prepares, Schemas
+from tenant_lifecycle.stores.base import FenceRow, Fences, FenceState, Overlaps, Prepares, Schemas
 
 #: So far a target's sequences are kept ahead while rows are arriving. 64-bit sequences do not notice.
 COUNTERS_AHEAD = 100_000
@@ -35,7 +35,14 @@ def look(pair: Pair, tenant: TenantId) -> list[Finding]:
     for stores in pair.stores:
         if isinstance(stores.source, Prepares):
             findings += stores.source.preflight(stores.target, tenant)
+        if isinstance(stores.source, Overlaps):
+            findings += stores.source.overlaps(tenant, _tenants(pair))
     return findings
+
+
+def _tenants(pair: Pair) -> set[TenantId]:
+    """Everybody who is known on either side."""
+    return {*pair.judge.source.tenants(), *pair.judge.target.tenants()}
 
 
 #: Which error a refusal is, by the end of its code; any other is a plain `PreconditionRefused`.

@@ -110,7 +110,7 @@ def _walk(server: Server, session: Session, tally: Tally, check: Check, *, decla
         cursor, keys = session.call("SCAN", cursor, "COUNT", COUNT)
         kinds = session.calls([("TYPE", key) for key in keys])
         for key, kind in zip(keys, kinds, strict=True):
-            tally.items += 1
+            tally.count()
             proposal = "" if declared and _mentioned(server, key) else _proposal(key, tally.place, declared)
             _key(session, tally, key, kind, proposal)
         if cursor == b"0":
@@ -214,7 +214,7 @@ def _about(session: Session, tally: Tally) -> None:
             tally.could_not_read(str(exc))
             continue
         for part in _flat(answer):
-            tally.items += 1
+            tally.count()
             tally.look(where, part)
 
 

@@ -25,6 +25,7 @@ from tenant_lifecycle.stores.erasing import (
     Planted,
     Settled,
 )
+from tenant_lifecycle.stores.overlapping import overlaps
 from tenant_lifecycle.stores.redis import (
     copy,
     digests,
@@ -112,8 +113,7 @@ class RedisStore:
         return []
 
     def overlaps(self, tenant: TenantId, others: Iterable[TenantId]) -> list[Finding]:
-        """Refusals (``redis.overlap``) for tenants some of whose keys would be this tenant's as well."""
-        return preflight.overlaps(self.server, tenant, others)
+        return overlaps(self.name, self.kind, self.server.whose.map, tenant, others)
 
     # -- Copies
 
