@@ -103,6 +103,13 @@ def _ids_of(opened: Mapping[str, Mapping[str, Store]], environments: Sequence[st
     return ids
 
 
+def close_stores(stores: Stores) -> None:
+    """Close every store; safe to repeat."""
+    for environment in stores.values():
+        for store in environment.values():
+            store.close()
+
+
 def find_installation(path: Path | None = None) -> Installation:
     """Read the configuration file: the one given, else the variable's, else the one in this folder.
 

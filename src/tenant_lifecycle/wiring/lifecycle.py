@@ -45,7 +45,7 @@ from tenant_lifecycle.operations.verify import verify_tenant
 from tenant_lifecycle.stores.base import Fences, Store
 from tenant_lifecycle.traffic.steering import Steering
 from tenant_lifecycle.wiring.erasures import Erasures
-from tenant_lifecycle.wiring.installation import Installation, Stores
+from tenant_lifecycle.wiring.installation import Installation, Stores, close_stores
 from tenant_lifecycle.wiring.runner_process import ensure_runner_process, only_runner
 
 
@@ -74,7 +74,7 @@ class Lifecycle:
     def close(self) -> None:
         """Close stores and the control database; safe to repeat."""
         stores, self._stores = self._stores or {}, None
-        _close(stores)
+        close_stores(stores)
         self.erasures.close()
         if self._steering is not None:
             self._steering.close()
@@ -286,6 +286,12 @@ class Lifecycle:
         spec = operation.spec
         chosen = MigrationOptions(Cutover(spec["cutover"]), float(spec["settle_s"]), int(spec["workers"]))
         stores = self.installation.open_stores((spec["source"], spec["target"]))
+        emptying, close_verifiers = self.erasures.emptying(spec["source"])
+
+        def close() -> None:
+            close_stores(stores)
+            close_verifiers()
+
         return Session(
             operation_id=operation.id,
             tenant=TenantId(operation.tenant_id),
@@ -293,7 +299,8 @@ class Lifecycle:
             pair=pair_up(spec["source"], spec["target"], stores),
             policy=self.policy(operation.tenant_id, chosen),
             folder=self.installation.state_folder / "spool" / operation.id,
-            close_stores=lambda: _close(stores),
+            close_stores=close,
+            emptying=emptying,
             steering=self.installation.open_steering() if spec.get("steps") else None,
             reports=self.installation.state_folder / "postmortems",
             history=lambda: self.latest_events(operation.id, 1000),
@@ -344,9 +351,3 @@ def _new_migration(plan: MigrationPlan, reason: str, actor: str) -> NewOperation
         plan_hash=plan.hash,
         reason=reason,
     )
-
-
-def _close(stores: Stores) -> None:
-    for environment in stores.values():
-        for store in environment.values():
-            store.close()
