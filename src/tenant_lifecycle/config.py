@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tenant_lifecycle.errors import ConfigError
+from tenant_lifecycle.evidence_file import EvidenceConfig, read_evidence
 from tenant_lifecycle.gates_file import read_gates, read_steps
 from tenant_lifecycle.health_file import HealthConfig, read_health
 from tenant_lifecycle.model.flip import FlipBudget
@@ -81,6 +82,8 @@ class Config:
     traffic: TrafficConfig = field(default_factory=TrafficConfig)
     #: Where the gates get their numbers from, by name.
     health: Mapping[str, HealthConfig] = field(default_factory=dict)
+    #: The audit log and who signs.
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
 
     def policy_for(self, tier: str) -> MigrationPolicy:
         """The policy of a tier; of an unknown tier or none, the general one."""
@@ -128,6 +131,7 @@ def _read(top: Node, path: Path) -> Config:
             "policies",
             "traffic",
             "health",
+            "evidence",
         },
         required=("version", "environments"),
     )
@@ -149,6 +153,7 @@ def _read(top: Node, path: Path) -> Config:
         policy=policy,
         traffic=read_traffic(sections.get("traffic"), environments, folder),
         health=read_health(sections["health"]) if "health" in sections else {},
+        evidence=read_evidence(sections.get("evidence"), folder),
     )
 
 
