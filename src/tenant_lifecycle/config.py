@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from tenant_lifecycle.erasure_file import read_erasure
 from tenant_lifecycle.errors import ConfigError
+from tenant_lifecycle.evidence_file import EvidenceConfig, read_evidence
 from tenant_lifecycle.gates_file import read_gates, read_steps
 from tenant_lifecycle.health_file import HealthConfig, read_health
 from tenant_lifecycle.model.erasure.policy import ErasurePolicy
@@ -95,6 +96,8 @@ class Config:
     #: Where the gates get their numbers from, by name.
     health: Mapping[str, HealthConfig] = field(default_factory=dict)
     erasure: ErasurePolicy = field(default_factory=ErasurePolicy)
+    #: The audit log and who signs.
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
 
     def policy_for(self, tier: str) -> MigrationPolicy:
         """The policy of a tier; of an unknown tier or none, the general one."""
@@ -143,6 +146,7 @@ def _read(top: Node, path: Path) -> Config:
             "traffic",
             "health",
             "erasure",
+            "evidence",
         },
         required=("version", "environments"),
     )
@@ -165,6 +169,7 @@ def _read(top: Node, path: Path) -> Config:
         traffic=read_traffic(sections.get("traffic"), environments, folder),
         health=read_health(sections["health"]) if "health" in sections else {},
         erasure=read_erasure(sections["erasure"]) if "erasure" in sections else ErasurePolicy(),
+        evidence=read_evidence(sections.get("evidence"), folder),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tenant_lifecycle import config as configuration
 from tenant_lifecycle import ownership_file
+from tenant_lifecycle.evidence_file import EvidenceConfig
 from tenant_lifecycle.model.erasure.policy import ErasurePolicy
 from tenant_lifecycle.model.keymap import IdSource, TenantIds
 from tenant_lifecycle.model.names import TenantId
@@ -46,6 +47,8 @@ class Installation:
     open_routers: Callable[[], Routers] = lambda: Routers({})
     #: Opens routers and health sources anew at each call; None if there is no router.
     open_steering: Callable[[], Steering | None] = lambda: None
+    #: The audit log and who signs.
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
 
     def policy_for(self, tier: str) -> MigrationPolicy:
         return self.tiers.get(tier, self.policy)
@@ -82,6 +85,7 @@ def installation(config: configuration.Config) -> Installation:
         erasure=config.erasure,
         open_routers=lambda: open_routers(config),
         open_steering=lambda: open_steering(config),
+        evidence=config.evidence,
     )
 
 
