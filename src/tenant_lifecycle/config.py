@@ -50,6 +50,7 @@ _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
         ),
         ("bucket",),
     ),
+    "duckdb": (frozenset({"path"}), ("path",)),
 }
 _MOST_WORKERS = 16
 
