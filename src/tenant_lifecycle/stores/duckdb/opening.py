@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import duckdb
-
 from tenant_lifecycle.errors import LifecycleError, StoreBusy, StoreRejected, StoreUnavailable
 
 Session = duckdb.DuckDBPyConnection

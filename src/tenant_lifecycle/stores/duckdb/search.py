@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
-
 from tenant_lifecycle.stores.base import Check
 from tenant_lifecycle.stores.duckdb.opening import Session, fetch, session
 from tenant_lifecycle.stores.duckdb.quoting import literal, name
