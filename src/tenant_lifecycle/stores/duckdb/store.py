@@ -38,8 +38,12 @@ class DuckDBStore:
     #: A clean look has read every row, name and file; what is packed inside a database file's blocks is not unpacked.
     proves = Level.EXHAUSTIVE
 
-    def __init__(self, name: str, environment: str, path: Path, rules: KeyMap, ids: IdSource) -> None:
+    def __init__(
+        self, name: str, environment: str, path: Path, rules: KeyMap, ids: IdSource, *, moves: bool = True
+    ) -> None:
         self.name, self.environment, self.path = name, environment, path
+        #: False if the configuration says that its data stays where it is; it cannot be moved in any case.
+        self.moves = moves
         declared = frozenset(rules.tables)
         self._eyes: FileEyes | FolderEyes
         if path.is_dir():
@@ -61,7 +65,7 @@ class DuckDBStore:
         ownership: OwnershipMap,
         ids: IdSource,
     ) -> DuckDBStore:
-        """What the entry point names. ``settings`` has ``path``.
+        """What the entry point names. ``settings`` has ``path``, and ``moves: false`` if moves leave it alone.
 
         Raises:
             ConfigError: there is none.
@@ -72,7 +76,13 @@ class DuckDBStore:
                 next_step="give it a DuckDB file, or a folder of Parquet files, in lifecycle.yaml",
             )
         rules = ownership.keys.get(name, KeyMap())
-        return cls(f"{environment}/{name}", environment, Path(settings["path"]), rules, ids)
+        moves = settings.get("moves", "true")
+        if moves not in ("true", "false"):
+            raise ConfigError(
+                f"store {environment}/{name}: moves is {moves!r}", next_step="write true or false"
+            )
+        full = f"{environment}/{name}"
+        return cls(full, environment, Path(settings["path"]), rules, ids, moves=moves == "true")
 
     # -- Store
 
