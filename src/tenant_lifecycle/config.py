@@ -51,6 +51,7 @@ _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
         ),
         ("bucket",),
     ),
+    "duckdb": (frozenset({"moves", "path"}), ("path",)),
 }
 _MOST_WORKERS = 16
 
@@ -207,8 +208,15 @@ def _store(name: str, node: Node) -> StoreConfig:
         fields = node.mapping(allowed | {"kind"}, required=required)
     else:
         fields = node.mapping()
-    settings = {key: value.text() for key, value in fields.items() if key != "kind"}
+    settings = {key: _setting(key, value) for key, value in fields.items() if key != "kind"}
     return StoreConfig(name, kind, settings)
+
+
+def _setting(key: str, node: Node) -> str:
+    """A setting as text; some are written without quotes."""
+    if key == "moves":
+        return "true" if node.boolean() else "false"
+    return str(node.integer(minimum=1)) if key == "wal_archive_days" else node.text()
 
 
 def _tiers(
