@@ -48,6 +48,10 @@ _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
         ),
         ("bucket",),
     ),
+    "cloudwatch": (
+        frozenset({"endpoint", "region", "access_key", "secret_key", "profile", "quiet", "old_lines"}),
+        (),
+    ),
 }
 _MOST_WORKERS = 16
 
