@@ -52,6 +52,10 @@ _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
         ("bucket",),
     ),
     "duckdb": (frozenset({"moves", "path"}), ("path",)),
+    "cloudwatch": (
+        frozenset({"endpoint", "region", "access_key", "secret_key", "profile", "quiet", "old_lines"}),
+        (),
+    ),
 }
 _MOST_WORKERS = 16
 
