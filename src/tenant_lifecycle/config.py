@@ -70,6 +70,8 @@ class StoreConfig:
     name: str
     kind: str
     settings: Mapping[str, str] = field(repr=False)
+    #: What the verifier's settings change: its own credentials. None: it has none of its own.
+    verify: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +209,18 @@ def _environments(node: Node) -> dict[str, dict[str, StoreConfig]]:
 
 def _store(name: str, node: Node) -> StoreConfig:
     kind = node.mapping(required=("kind",))["kind"].text()
+    allowed: frozenset[str] | None = None
+    required: tuple[str, ...] = ()
     if kind in _SETTINGS:
         allowed, required = _SETTINGS[kind]
-        fields = node.mapping(allowed | {"kind"}, required=required)
-    else:
-        fields = node.mapping()
-    settings = {key: _setting(key, value) for key, value in fields.items() if key != "kind"}
-    return StoreConfig(name, kind, settings)
+    fields = node.mapping(allowed | {"kind", "verify"} if allowed is not None else None, required=required)
+    settings = {key: _setting(key, value) for key, value in fields.items() if key not in ("kind", "verify")}
+    verify = None
+    if "verify" in fields:
+        verify = {key: _setting(key, value) for key, value in fields["verify"].mapping(allowed).items()}
+        if not verify:
+            raise fields["verify"].error("the verifier needs credentials of its own, or no section at all")
+    return StoreConfig(name, kind, settings, verify)
 
 
 def _setting(key: str, node: Node) -> str:

@@ -50,6 +50,7 @@ from tenant_lifecycle.wiring.erasures import Erasures
 from tenant_lifecycle.wiring.evidence import open_audit_log
 from tenant_lifecycle.wiring.installation import Installation, Stores, close_stores
 from tenant_lifecycle.wiring.runner_process import ensure_runner_process, only_runner
+from tenant_lifecycle.wiring.verifiers import verifier_findings
 
 
 class Lifecycle:
@@ -112,6 +113,7 @@ class Lifecycle:
         except LifecycleError as error:
             findings = [Finding("control.reachable", Severity.REFUSAL, str(error), error.next_step, subject)]
         findings += [f for store in self._every_store() for f in store.probe()]
+        findings += verifier_findings(self.installation, self.stores)
         routers = self.installation.open_routers()
         try:
             return findings + routers.probe()
