@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import percentile, until
+from bench.pair import proceed, store_pair
 from bench.report import Budget, Figure, Report
 from bench.servers import SETTINGS
-from bench.stores import proceed, store_pair
 from tenant_lifecycle.errors import FlipAbandoned, StoreBusy
 from tenant_lifecycle.model.cutover import Fence
 from tenant_lifecycle.model.flip import FlipTiming

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tenant_lifecycle.erasure_file import read_erasure
 from tenant_lifecycle.errors import ConfigError
 from tenant_lifecycle.gates_file import read_gates, read_steps
 from tenant_lifecycle.health_file import HealthConfig, read_health
+from tenant_lifecycle.model.erasure.policy import ErasurePolicy
 from tenant_lifecycle.model.flip import FlipBudget
 from tenant_lifecycle.model.plan import Cutover
 from tenant_lifecycle.model.policy import MigrationPolicy, ProvisionHook
@@ -29,12 +31,23 @@ DEFAULT_NAME, VARIABLE = "lifecycle.yaml", "TENANT_LIFECYCLE_CONFIG"
 #: Settings of the kinds of stores this distribution brings: which may stand there, and which must. Kinds of
 #: other packages take any setting here and check it themselves.
 _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
-    "postgres": (frozenset({"dsn"}), ("dsn",)),
+    "postgres": (frozenset({"data_folder", "dsn", "physical", "wal_archive_days"}), ("dsn",)),
     "redis": (frozenset({"url"}), ("url",)),
     "pinecone": (frozenset({"api_key", "create_index", "host", "index"}), ("api_key", "index")),
     "qdrant": (frozenset({"api_key", "collection", "path", "tenant_field", "url"}), ()),
     "s3": (
-        frozenset({"bucket", "endpoint", "region", "access_key", "secret_key", "profile"}),
+        frozenset(
+            {
+                "bucket",
+                "endpoint",
+                "region",
+                "access_key",
+                "secret_key",
+                "profile",
+                "replicas",
+                "bypass_governance",
+            }
+        ),
         ("bucket",),
     ),
 }
@@ -81,6 +94,7 @@ class Config:
     traffic: TrafficConfig = field(default_factory=TrafficConfig)
     #: Where the gates get their numbers from, by name.
     health: Mapping[str, HealthConfig] = field(default_factory=dict)
+    erasure: ErasurePolicy = field(default_factory=ErasurePolicy)
 
     def policy_for(self, tier: str) -> MigrationPolicy:
         """The policy of a tier; of an unknown tier or none, the general one."""
@@ -128,6 +142,7 @@ def _read(top: Node, path: Path) -> Config:
             "policies",
             "traffic",
             "health",
+            "erasure",
         },
         required=("version", "environments"),
     )
@@ -149,6 +164,7 @@ def _read(top: Node, path: Path) -> Config:
         policy=policy,
         traffic=read_traffic(sections.get("traffic"), environments, folder),
         health=read_health(sections["health"]) if "health" in sections else {},
+        erasure=read_erasure(sections["erasure"]) if "erasure" in sections else ErasurePolicy(),
     )
 
 

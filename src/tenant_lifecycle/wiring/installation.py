@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tenant_lifecycle import config as configuration
 from tenant_lifecycle import ownership_file
+from tenant_lifecycle.model.erasure.policy import ErasurePolicy
 from tenant_lifecycle.model.keymap import IdSource, TenantIds
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.policy import MigrationPolicy
@@ -38,6 +39,9 @@ class Installation:
     tiers: Mapping[str, MigrationPolicy] = field(default_factory=dict)
     #: The file it was read from; a runner process of its own reads it again. None: no such process.
     file: Path | None = None
+    erasure: ErasurePolicy = field(default_factory=ErasurePolicy)
+    #: Opens the same systems with the verifier's credentials, by environment and name; anew at each call.
+    open_verifiers: Callable[[], Stores] = dict
     #: Opens the routers in front of the environments; each call opens them anew.
     open_routers: Callable[[], Routers] = lambda: Routers({})
     #: Opens routers and health sources anew at each call; None if there is no router.
@@ -75,6 +79,7 @@ def installation(config: configuration.Config) -> Installation:
         policy=config.policy,
         tiers={name: tier.policy for name, tier in config.tiers.items()},
         file=config.file,
+        erasure=config.erasure,
         open_routers=lambda: open_routers(config),
         open_steering=lambda: open_steering(config),
     )

@@ -14,6 +14,7 @@ from tenant_lifecycle.catalog.journal import SqlJournal
 from tenant_lifecycle.catalog.migrations import upgrade
 from tenant_lifecycle.catalog.operations import Operations, busy_error
 from tenant_lifecycle.catalog.tenants import Tenants
+from tenant_lifecycle.engine.definition import Definition
 from tenant_lifecycle.engine.driver import Driver
 from tenant_lifecycle.engine.runner import Runner
 from tenant_lifecycle.errors import LifecycleError, PlanChanged, UnknownTenant, UsageError
@@ -34,6 +35,7 @@ from tenant_lifecycle.model.plan import Cutover, MigrationPlan
 from tenant_lifecycle.model.policy import MigrationOptions, MigrationPolicy
 from tenant_lifecycle.model.tenant import Tenant
 from tenant_lifecycle.model.verification import VerificationReport
+from tenant_lifecycle.operations.erase.definition import Erase
 from tenant_lifecycle.operations.migrate.definition import Migrate
 from tenant_lifecycle.operations.migrate.planning import plan_migration
 from tenant_lifecycle.operations.migrate.provision import refuse, seen
@@ -42,6 +44,7 @@ from tenant_lifecycle.operations.pairs import Pair, pair_up
 from tenant_lifecycle.operations.verify import verify_tenant
 from tenant_lifecycle.stores.base import Fences, Store
 from tenant_lifecycle.traffic.steering import Steering
+from tenant_lifecycle.wiring.erasures import Erasures
 from tenant_lifecycle.wiring.installation import Installation, Stores
 from tenant_lifecycle.wiring.runner_process import ensure_runner_process, only_runner
 
@@ -56,6 +59,7 @@ class Lifecycle:
         self._operations = Operations(self.database)
         self._tenants = Tenants(self.database)
         self._journal = SqlJournal(self.database)
+        self.erasures = Erasures(installation, self.database, lambda: self.stores)
         self._stores: Stores | None = None
         self._steering: Steering | None = None
         self._steered = False
@@ -71,6 +75,7 @@ class Lifecycle:
         """Close stores and the control database; safe to repeat."""
         stores, self._stores = self._stores or {}, None
         _close(stores)
+        self.erasures.close()
         if self._steering is not None:
             self._steering.close()
         self.database.close()
@@ -294,8 +299,8 @@ class Lifecycle:
             history=lambda: self.latest_events(operation.id, 1000),
         )
 
-    def _definitions(self) -> Mapping[str, Migrate]:
-        return {Migrate.name: Migrate(self.open_session)}
+    def _definitions(self) -> Mapping[str, Definition]:
+        return {Migrate.name: Migrate(self.open_session), Erase.name: Erase(self.erasures.open_session)}
 
     def driver(self, *, ttl_s: float = 10.0) -> Driver:
         """Drives every kind of operation this version knows."""

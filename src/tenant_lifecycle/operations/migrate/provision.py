@@ -11,6 +11,7 @@ from tenant_lifecycle.engine.steps import Done, Outcome, StepContext
 from tenant_lifecycle.errors import (
     PreconditionRefused,
     StoreRejected,
+    StoreUnavailable,
     TargetOccupied,
     UnknownTenant,
     UnmappedData,
@@ -52,11 +53,18 @@ _ERRORS: dict[str, type[PreconditionRefused]] = {
 
 
 def refuse(findings: list[Finding]) -> None:
-    """Raise if any finding is a refusal; the error's class tells the commonest ones apart."""
+    """Raise if any finding is a refusal; the error's class tells the commonest ones apart.
+
+    If nothing is wrong but that a store could not be asked just now, the error says that asking again helps.
+    """
     forbidding = refusals(findings)
     if not forbidding:
         return
-    first = forbidding[0]
+    # What will not pass is the news.
+    first = min(forbidding, key=lambda finding: finding.passing)
+    if first.passing:
+        said = f"{first.subject}: {first.message}"
+        raise StoreUnavailable(said, store=first.subject, next_step=first.next_step)
     if first.code == "pg.tenant-absent":
         raise UnknownTenant(first.message, next_step=first.next_step)
     more = f" (and {len(forbidding) - 1} more)" if len(forbidding) > 1 else ""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tenant_lifecycle.errors import StoreError
-from tenant_lifecycle.model.findings import Finding
+from tenant_lifecycle.model.findings import Finding, unanswered
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.redis.facts import Facts, check_server, read_facts
 from tenant_lifecycle.stores.redis.inventory import Census, census
@@ -47,8 +47,7 @@ def preflight(source: Server, target: Server, tenant: TenantId) -> list[Finding]
                 whose = Server(server.name, server.environment, server.wire, source.whose)
                 sides.append(Side(server, facts, census(whose, session, tenant)))
         except StoreError as exc:
-            said = str(exc).removeprefix(f"{server.name}: ")
-            return [*found, refuse(server.name, "redis.reachable", said, exc.next_step or "tenantctl doctor")]
+            return [*found, unanswered("redis.reachable", exc)]
     here, there = sides
     return [
         *found, *_same_place(here, there), *_unmapped(here), *_unmapped(there), *_occupied(there, tenant),
