@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from erasing_stage import ACME, Stage
@@ -18,6 +22,7 @@ from tenant_lifecycle.catalog.requests import Requests
 from tenant_lifecycle.model.erasure.request import RequestState
 from tenant_lifecycle.model.operation import State
 
+_FAST = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 #: Class and method whose call is counted; a child dies at one of them, before it or after it.
 POINTS = [
     (SqlJournal, "intent"),
@@ -57,31 +62,66 @@ def drive_and_die(stage: Stage, operation_id: str, point: tuple[type, str], nth:
     return os.WIFSIGNALED(status)
 
 
-@pytest.mark.parametrize(
-    ("point", "after"),
-    [(point, after) for point in POINTS for after in (False, True)],
-    ids=lambda value: value[1] if isinstance(value, tuple) else ("after" if value else "before"),
-)
-def test_killed_anywhere_it_ends_the_same_and_neighbours_are_untouched(
-    tmp_path: Path, point: tuple[type, str], after: bool
+@pytest.fixture
+def new_stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+    """A stage with a control database of its own on the memory disk; gone afterwards."""
+    fast = Path(tempfile.mkdtemp(prefix="tenant-lifecycle-crash-", dir=_FAST))
+    made: list[ControlDatabase] = []
+
+    def make(**settings: Any) -> Stage:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(ControlDatabase(fast / f"{len(made)}.db"))
+        upgrade(made[-1])
+        return Stage(made[-1], folder, **settings)
+
+    yield make
+    for db in made:
+        db.close()
+    shutil.rmtree(fast, ignore_errors=True)
+
+
+def at_every_call(
+    new_stage: Callable[..., Stage], point: tuple[type, str], after: bool, names: Sequence[str]
+) -> int:
+    """Die at the first call, at the second, until there is no such call; return how many there were."""
+    calls = 1
+    while one_crash(new_stage(names=names), point, calls, after):
+        calls += 1
+    return calls - 1
+
+
+def test_killed_between_effect_and_outcome_of_every_step_it_ends_the_same(
+    new_stage: Callable[..., Stage],
 ) -> None:
-    fast = Path("/dev/shm") / f"tl-crash-{os.getpid()}-{point[1]}-{after}.db"
-    nth, died = 1, True
-    try:
-        while died:
-            for file in fast.parent.glob(f"{fast.name}*"):
-                file.unlink()
-            folder = tmp_path / str(nth)
-            folder.mkdir()
-            db = ControlDatabase(fast)
-            upgrade(db)
-            died = one_crash(Stage(db, folder), point, nth, after)
-            db.close()
-            nth += 1
-        assert nth > 2, "the point was never reached"
-    finally:
-        for file in fast.parent.glob(f"{fast.name}*"):
-            file.unlink()
+    assert at_every_call(new_stage, (SqlJournal, "done"), False, ("blue/rows",)) >= 16
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("point", "nth"),
+    [
+        ((Holds, "begin"), 2),
+        ((Manifests, "erased"), 2),
+        ((Manifests, "freeze"), 1),
+        ((Manifests, "shred"), 1),
+        ((Requests, "move"), 6),
+    ],
+    ids=lambda value: value[1] if isinstance(value, tuple) else None,
+)
+def test_killed_inside_a_step_it_ends_the_same(
+    new_stage: Callable[..., Stage], point: tuple[type, str], nth: int, after: bool
+) -> None:
+    assert one_crash(new_stage(names=("blue/rows",)), point, nth, after), "it was never killed"
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("point", POINTS, ids=lambda value: value[1])
+def test_killed_anywhere_with_two_systems_it_ends_the_same(
+    new_stage: Callable[..., Stage], point: tuple[type, str], after: bool
+) -> None:
+    assert at_every_call(new_stage, point, after, ("blue/cache", "blue/rows")) > 0
 
 
 def one_crash(stage: Stage, point: tuple[type, str], nth: int, after: bool) -> bool:

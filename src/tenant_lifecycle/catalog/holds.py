@@ -14,11 +14,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from tenant_lifecycle.catalog import audit
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.erasure_tables import erasure_in_flight, hold, hold_event
 from tenant_lifecycle.catalog.operations import new_id
 from tenant_lifecycle.catalog.tables import operation
 from tenant_lifecycle.errors import LeaseLost, StoreBusy, UnknownHold
+from tenant_lifecycle.evidence.entries import Happening
 from tenant_lifecycle.model.erasure.holds import Hold, HoldAct, HoldEvent, blocking
 from tenant_lifecycle.model.erasure.request import Exception17, same_name
 
@@ -60,7 +62,8 @@ class Holds:
                     sets=list(sets), review_at=review_at,
                 )
             )  # fmt: skip
-            self._append(conn, hold_id, HoldEvent(HoldAct.PLACED, actor, self._db.now(), reason))
+            placing = HoldEvent(HoldAct.PLACED, actor, self._db.now(), reason)
+            self._append(conn, hold_id, names, placing)
         placed = self.get(hold_id)
         self._await_quiet(placed, wait_s)
         return placed
@@ -101,7 +104,7 @@ class Holds:
             (current,) = self._read(conn, hold.c.id == found.id)
             event = HoldEvent(act, actor, self._db.now(), reason, delay_s)
             changed = current.after(event)
-            self._append(conn, found.id, event)
+            self._append(conn, found.id, found.names, event)
         return changed
 
     def _read(self, conn: Connection, which: sa.ColumnElement[bool]) -> list[Hold]:
@@ -118,13 +121,19 @@ class Holds:
                 unread[row.hold_id] = f"its history has an unknown act {row.act!r}"
         return [_hold_of(row, history.get(row.id, []), unread.get(row.id, "")) for row in rows]
 
-    def _append(self, conn: Connection, hold_id: str, event: HoldEvent) -> None:
+    def _append(self, conn: Connection, hold_id: str, names: Sequence[str], event: HoldEvent) -> None:
+        """Append to a hold's history and to the audit log; comes last in a transaction."""
         conn.execute(
             hold_event.insert().values(
                 hold_id=hold_id, act=event.act, by=event.by, at=event.at, reason=event.reason,
                 delay_s=event.delay_s,
             )
         )  # fmt: skip
+        happening = Happening(
+            f"hold {event.act}", event.by, tenant=next(iter(names), ""), operation_id=hold_id,
+            detail={"reason": event.reason},
+        )  # fmt: skip
+        audit.append(self._db, conn, happening)
 
     def _lock(self, conn: Connection, *, shared: bool) -> None:
         if not self._db.sqlite:

@@ -10,10 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 from sqlalchemy.exc import IntegrityError
 
+from tenant_lifecycle.catalog import audit
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.erasure_tables import erasure_approval, erasure_event, erasure_request
 from tenant_lifecycle.catalog.operations import new_id
 from tenant_lifecycle.errors import ConflictError, UnknownRequest, WrongState
+from tenant_lifecycle.evidence.entries import Happening
 from tenant_lifecycle.model.erasure.deadline import Deadline
 from tenant_lifecycle.model.erasure.people import Approval
 from tenant_lifecycle.model.erasure.plan import ErasurePlan, plan_of
@@ -71,7 +73,7 @@ class Requests:
         try:
             with self._db.writing() as conn:
                 conn.execute(erasure_request.insert().values(**values))
-                self._note(conn, request_id, "received", actor, {"ground": ground.value})
+                self._note(conn, request_id, tenant, "received", actor, {"ground": ground.value})
         except IntegrityError as error:
             raise ConflictError(
                 f"tenant {tenant!r} has an open request to be erased",
@@ -172,7 +174,8 @@ class Requests:
                     at=approval.at, reason=approval.reason,
                 )
             )  # fmt: skip
-            self._note(conn, request.id, "approved", approval.by, {"plan": approval.plan_digest})
+            plan = {"plan": approval.plan_digest}
+            self._note(conn, request.id, request.tenant, "approved", approval.by, plan)
         return replace(request, version=request.version + 1)
 
     def approvals(self, request_id: str) -> Sequence[Approval]:
@@ -185,7 +188,7 @@ class Requests:
     def note(self, request_id: str, kind: str, actor: str, detail: Mapping[str, Any]) -> None:
         """Append to the history without a change: a refusal is evidence too."""
         with self._db.writing() as conn:
-            self._note(conn, request_id, kind, actor, detail)
+            self._note(conn, request_id, _row(conn, request_id).tenant_id, kind, actor, detail)
 
     def events(self, request_id: str) -> Sequence[RequestEvent]:
         """The history, oldest first."""
@@ -198,7 +201,7 @@ class Requests:
     ) -> Request:
         with self._db.writing() as conn:
             self._compare_and_set(conn, request, changes)
-            self._note(conn, request.id, kind, actor, detail)
+            self._note(conn, request.id, request.tenant, kind, actor, detail)
         return self.get(request.id)
 
     def _compare_and_set(self, conn: Connection, request: Request, changes: Mapping[str, Any]) -> None:
@@ -218,13 +221,30 @@ class Requests:
             )
 
     def _note(
-        self, conn: Connection, request_id: str, kind: str, actor: str, detail: Mapping[str, Any]
+        self,
+        conn: Connection,
+        request_id: str,
+        tenant: str,
+        kind: str,
+        actor: str,
+        detail: Mapping[str, Any],
     ) -> None:
+        """Append to the history and to the audit log; comes last in a transaction."""
         conn.execute(
             erasure_event.insert().values(
                 request_id=request_id, at=self._db.clock(), kind=kind, actor=actor, detail=dict(detail)
             )
         )
+        happening = Happening(
+            f"request {kind}", actor, tenant=tenant, operation_id=request_id,
+            before=str(detail.get("from", "")), after=kind if "from" in detail else "",
+            digest=_hex(detail.get("plan")), detail=detail,
+        )  # fmt: skip
+        audit.append(self._db, conn, happening)
+
+
+def _hex(digest: str | None) -> str:
+    return (digest or "").removeprefix("sha256:")
 
 
 def _row(conn: Connection, request_id: str) -> Row[Any]:

@@ -30,11 +30,12 @@ from tenant_lifecycle.model.erasure.request import (
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import Operation
 from tenant_lifecycle.operations.erase.definition import Erase
+from tenant_lifecycle.operations.erase.emptying import Emptying
 from tenant_lifecycle.operations.erase.governing import Governing
 from tenant_lifecycle.operations.erase.opening import AGAIN
 from tenant_lifecycle.operations.erase.session import ErasureSession
 from tenant_lifecycle.operations.erase.systems import systems_of
-from tenant_lifecycle.wiring.installation import Installation, Stores
+from tenant_lifecycle.wiring.installation import Installation, Stores, close_stores
 from tenant_lifecycle.wiring.looking import looker_for
 
 
@@ -70,7 +71,7 @@ class Erasures:
     def close(self) -> None:
         """Close the verifiers; safe to repeat."""
         verifiers, self._verifiers = self._verifiers or {}, None
-        _close(verifiers)
+        close_stores(verifiers)
 
     # -- requests
 
@@ -241,8 +242,8 @@ class Erasures:
         stores, verifiers = self._installation.open_stores(()), self._installation.open_verifiers()
 
         def close() -> None:
-            _close(stores)
-            _close(verifiers)
+            close_stores(stores)
+            close_stores(verifiers)
 
         return ErasureSession(
             operation_id,
@@ -254,9 +255,17 @@ class Erasures:
             self.requests,
             self.holds,
             self.manifests,
-            looker_for(request, operation_id, self.policy.control_tenant, stores),
+            looker_for(
+                request, operation_id, self.policy.control_tenant, stores, self._installation.own_credentials
+            ),
             close,
         )
+
+    def emptying(self, environment: str) -> tuple[Emptying, Callable[[], None]]:
+        """What empties an environment that a tenant has left, and what gives its connections back."""
+        verifiers = self._installation.open_verifiers()
+        by_name = {f"{environment}/{name}": one for name, one in verifiers.get(environment, {}).items()}
+        return Emptying(self.holds, self.manifests, by_name), lambda: close_stores(verifiers)
 
     @property
     def _governing(self) -> Governing:
@@ -267,9 +276,3 @@ class Erasures:
             if self._verifiers is None:
                 self._verifiers = self._installation.open_verifiers()
             return self._verifiers
-
-
-def _close(stores: Stores) -> None:
-    for environment in stores.values():
-        for store in environment.values():
-            store.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tenant_lifecycle.model.erasure.match import Whose
 from tenant_lifecycle.model.erasure.recognising import Recogniser
@@ -61,10 +61,12 @@ def identifiers_of(
 
 def found(identifiers: Identifiers, control: Identifiers | None = None) -> Recogniser:
     """What recognises the tenant, and the control that every search has to find, in bytes."""
-    theirs = () if control is None else tuple(
-        Identifier(one.handle, one.text, Whose.CONTROL, one.exact_case) for one in control.all
-    )  # fmt: skip
-    return Recogniser((*identifiers.all, *identifiers.neighbours, *theirs))
+    if control is None:
+        return Recogniser((*identifiers.all, *identifiers.neighbours))
+    theirs = tuple(replace(one, whose=Whose.CONTROL) for one in control.all)
+    own = {one.text for one in (*identifiers.all, *theirs)}
+    others = {one.text: one for one in (*identifiers.neighbours, *control.neighbours) if one.text not in own}
+    return Recogniser((*identifiers.all, *theirs, *others.values()))
 
 
 def _mistakable(mine: Sequence[Identifier], others: frozenset[str]) -> tuple[Identifier, ...]:
