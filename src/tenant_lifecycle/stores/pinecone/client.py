@@ -103,13 +103,19 @@ class Client:
     def fetch(
         self, namespace: str, ids: Sequence[str], patience: Patience
     ) -> tuple[dict[str, Vector], int | None]:
-        """Those vectors of one `batches` that exist, and up to which write of the log the answer saw, if it says."""
+        """Those vectors of one `batches` that exist, and up to which write of the log the answer saw, if it says.
+
+        A namespace that is not there has none.
+        """
         call = self._data(patience).fetch
-        found = ask(
-            self.store,
-            lambda: call(ids=list(ids), namespace=namespace, timeout=patience.timeout_s),
-            patience,
-        )
+        try:
+            found = ask(
+                self.store,
+                lambda: call(ids=list(ids), namespace=namespace, timeout=patience.timeout_s),
+                patience,
+            )
+        except NotFoundError:
+            return {}, None
         return found.vectors, found.response_info.lsn_reconciled if found.response_info else None
 
     def upsert(self, namespace: str, vectors: Sequence[Mapping[str, Any]], patience: Patience) -> None:
