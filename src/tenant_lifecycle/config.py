@@ -53,7 +53,18 @@ _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
     ),
     "duckdb": (frozenset({"moves", "path"}), ("path",)),
     "cloudwatch": (
-        frozenset({"endpoint", "region", "access_key", "secret_key", "profile", "quiet", "old_lines"}),
+        frozenset(
+            {
+                "endpoint",
+                "region",
+                "access_key",
+                "secret_key",
+                "profile",
+                "quiet",
+                "old_lines",
+                "moves",
+            }
+        ),
         (),
     ),
 }

@@ -192,6 +192,7 @@ class ErasingContract:
             again = filled.replaced_eraser()
             for earlier in batches[: number + 1]:
                 again.erase(erasing("acme"), earlier, nothing)
+        again.settle(erasing("acme"), sorted({batch.set for batch in batches}), nothing)
         assert everything(filled) == full(without="acme")
         assert is_clean(filled.verifier, "acme", batches)
 

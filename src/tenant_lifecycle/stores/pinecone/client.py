@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -61,6 +62,28 @@ class Client:
             return ask(self.store, lambda: self._controller().describe_index(self.index_name), patience)
         except NotFoundError:
             return None
+
+    def indexes(self, patience: Patience) -> list[str]:
+        """Names of all indexes of the project."""
+        return sorted(
+            ask(self.store, lambda: [one.name for one in self._controller().indexes.list()], patience)
+        )
+
+    def copies(self, patience: Patience) -> dict[str, int]:
+        """How many backups and collections the project has; none where the service knows neither."""
+        asked: dict[str, Callable[[], list[object]]] = {
+            "backups": lambda: list(self._controller().backups.list()),
+            "collections": lambda: list(self._controller().collections.list()),
+        }
+        counts = dict.fromkeys(asked, 0)
+        for what, call in asked.items():
+            with contextlib.suppress(NotFoundError):
+                counts[what] = len(ask(self.store, call, patience))
+        return counts
+
+    def at(self, index: str) -> Client:
+        """Another index of the same project."""
+        return Client(self.store, self._api_key, index, self._host)
 
     def create_like(self, model: IndexModel, patience: Patience) -> None:
         """Create the index with the schema and the deployment of another one, and wait until it is ready."""
