@@ -56,6 +56,7 @@ _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
         frozenset({"endpoint", "region", "access_key", "secret_key", "profile", "quiet", "old_lines"}),
         (),
     ),
+    "clickhouse": (frozenset({"database", "moves", "password", "url", "user"}), ("url",)),
 }
 _MOST_WORKERS = 16
 
