@@ -52,6 +52,7 @@ _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
         ("bucket",),
     ),
     "duckdb": (frozenset({"moves", "path"}), ("path",)),
+    "folder": (frozenset({"path", "quiet"}), ("path",)),
     "cloudwatch": (
         frozenset(
             {
