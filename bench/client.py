@@ -91,7 +91,7 @@ def _row(session: Session, id: int) -> None:
 
 def run(quick: bool, show: Callable[[str], None]) -> Report:
     """First while the tenant rests, then while it moves."""
-    count = 100 if quick else 1_500
+    count = 100 if quick else 600
     with two_servers() as servers, _redis(servers.folder) as keys, _stores(servers) as stores:
         settle(servers.blue, servers.green)
         with _application(servers, keys) as application:

@@ -17,9 +17,9 @@ from tenant_lifecycle.sandbox.guardian import ending_with_us
 
 #: How to make a tenant, its items, and how many of them are changed, by store.
 STORES: Mapping[str, tuple[Callable[..., Any], int, int]] = {
-    "redis": (redis_keys, 20_000, 2_000),
-    "vectors": (vectors, 3_000, 500),
-    "objects": (objects, 600, 200),
+    "redis": (redis_keys, 6_000, 1_000),
+    "vectors": (vectors, 2_000, 300),
+    "objects": (objects, 200, 60),
 }
 Seconds = dict[str, list[float]]
 _FASTER = (Budget("ratio", "at least", 1.0),)
@@ -28,7 +28,7 @@ _RAW = "RESP, one by one"
 
 def run(quick: bool, show: Callable[[str], None]) -> Report:
     """Each store in turn, on servers of its own."""
-    repetitions, figures, extras = (1 if quick else 3), [], {}
+    repetitions, figures, extras = (1 if quick else 2), [], {}
     with tempfile.TemporaryDirectory(prefix="tenant-lifecycle-bench-") as name, ending_with_us():
         for store, (make, items, changed) in STORES.items():
             if quick:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from tenant_lifecycle.erasure_file import read_erasure
 from tenant_lifecycle.errors import ConfigError
+from tenant_lifecycle.evidence_file import EvidenceConfig, read_evidence
 from tenant_lifecycle.gates_file import read_gates, read_steps
 from tenant_lifecycle.health_file import HealthConfig, read_health
 from tenant_lifecycle.model.erasure.policy import ErasurePolicy
@@ -50,6 +51,11 @@ _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
         ),
         ("bucket",),
     ),
+    "duckdb": (frozenset({"moves", "path"}), ("path",)),
+    "cloudwatch": (
+        frozenset({"endpoint", "region", "access_key", "secret_key", "profile", "quiet", "old_lines"}),
+        (),
+    ),
 }
 _MOST_WORKERS = 16
 
@@ -64,6 +70,8 @@ class StoreConfig:
     name: str
     kind: str
     settings: Mapping[str, str] = field(repr=False)
+    #: What the verifier's settings change: its own credentials. None: it has none of its own.
+    verify: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,8 @@ class Config:
     #: Where the gates get their numbers from, by name.
     health: Mapping[str, HealthConfig] = field(default_factory=dict)
     erasure: ErasurePolicy = field(default_factory=ErasurePolicy)
+    #: The audit log and who signs.
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
 
     def policy_for(self, tier: str) -> MigrationPolicy:
         """The policy of a tier; of an unknown tier or none, the general one."""
@@ -143,6 +153,7 @@ def _read(top: Node, path: Path) -> Config:
             "traffic",
             "health",
             "erasure",
+            "evidence",
         },
         required=("version", "environments"),
     )
@@ -165,6 +176,7 @@ def _read(top: Node, path: Path) -> Config:
         traffic=read_traffic(sections.get("traffic"), environments, folder),
         health=read_health(sections["health"]) if "health" in sections else {},
         erasure=read_erasure(sections["erasure"]) if "erasure" in sections else ErasurePolicy(),
+        evidence=read_evidence(sections.get("evidence"), folder),
     )
 
 
@@ -197,13 +209,25 @@ def _environments(node: Node) -> dict[str, dict[str, StoreConfig]]:
 
 def _store(name: str, node: Node) -> StoreConfig:
     kind = node.mapping(required=("kind",))["kind"].text()
+    allowed: frozenset[str] | None = None
+    required: tuple[str, ...] = ()
     if kind in _SETTINGS:
         allowed, required = _SETTINGS[kind]
-        fields = node.mapping(allowed | {"kind"}, required=required)
-    else:
-        fields = node.mapping()
-    settings = {key: value.text() for key, value in fields.items() if key != "kind"}
-    return StoreConfig(name, kind, settings)
+    fields = node.mapping(allowed | {"kind", "verify"} if allowed is not None else None, required=required)
+    settings = {key: _setting(key, value) for key, value in fields.items() if key not in ("kind", "verify")}
+    verify = None
+    if "verify" in fields:
+        verify = {key: _setting(key, value) for key, value in fields["verify"].mapping(allowed).items()}
+        if not verify:
+            raise fields["verify"].error("the verifier needs credentials of its own, or no section at all")
+    return StoreConfig(name, kind, settings, verify)
+
+
+def _setting(key: str, node: Node) -> str:
+    """A setting as text; some are written without quotes."""
+    if key == "moves":
+        return "true" if node.boolean() else "false"
+    return str(node.integer(minimum=1)) if key == "wal_archive_days" else node.text()
 
 
 def _tiers(

@@ -19,6 +19,7 @@
     │   └── WrongState               the operation cannot do that now
     ├── PreconditionRefused          pre-flight or a gate says no; carries the findings
     │   ├── UnmappedData             closed world: data the ownership map does not mention
+    │   ├── NotCertifiable           an erasure is not in a state that a certificate may state
     │   └── TargetOccupied           the target already holds rows of the tenant
     ├── StoreError                   carries store (and tenant)
     │   ├── StoreUnavailable         retryable: no answer, restarting, connection cut
@@ -128,6 +129,10 @@ class PreconditionRefused(LifecycleError):
 
 class UnmappedData(PreconditionRefused):
     """The environment holds data that the ownership map does not mention."""
+
+
+class NotCertifiable(PreconditionRefused):
+    """The erasure is not in a state that a certificate may state; nothing was signed."""
 
 
 class TargetOccupied(PreconditionRefused):

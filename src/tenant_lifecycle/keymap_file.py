@@ -16,17 +16,23 @@
       objects:
         families:
           uploads: {named_in: {table: documents, column: object_key}, template: "uploads/*"}
+      warehouse:
+        tables:
+          main.events: {column: tenant_id}
+          main.chunks: {column: collection, ids: collection}
+        global: ["main.calendar"]
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from tenant_lifecycle.model.keymap import Family, IdSet, KeyMap, Treatment
 from tenant_lifecycle.model.names import TableName
 from tenant_lifecycle.model.sharedmap import Shared
+from tenant_lifecycle.model.tablemap import TableRule
 from tenant_lifecycle.model.templates import Template
 from tenant_lifecycle.yaml_file import Node
 
@@ -58,15 +64,32 @@ def _id_set(node: Node) -> IdSet:
 
 
 def _key_map(node: Node, ids: Mapping[str, IdSet]) -> KeyMap:
-    fields = node.mapping({"families", "global", "shared"}, required=("families",))
-    families = {name: _family(family, ids) for name, family in fields["families"].mapping().items()}
+    fields = node.mapping({"families", "global", "shared", "tables"})
+    if not {"families", "tables"} & fields.keys():
+        raise node.error("a store needs families of keys, or tables of rows")
+    families = {name: _family(family, ids) for name, family in _items(fields, "families")}
     globals_ = (
         [_template(item, frozenset()) for item in fields["global"].list()] if "global" in fields else []
     )
-    shared = fields["shared"].mapping() if "shared" in fields else {}
+    shared = dict(_items(fields, "shared"))
     if twice := sorted(shared.keys() & families.keys()):
         raise shared[twice[0]].error(f"{twice[0]!r} is the name of a family as well")
-    return KeyMap(families, tuple(globals_), {name: _shared(one, ids) for name, one in shared.items()})
+    return KeyMap(
+        families,
+        tuple(globals_),
+        {name: _shared(one, ids) for name, one in shared.items()},
+        {name: _table_rule(one, ids) for name, one in _items(fields, "tables")},
+    )
+
+
+def _items(fields: Mapping[str, Node], key: str) -> Iterable[tuple[str, Node]]:
+    return fields[key].mapping().items() if key in fields else ()
+
+
+def _table_rule(node: Node, ids: Mapping[str, IdSet]) -> TableRule:
+    fields = node.mapping({"column", "ids"}, required=("column",))
+    of = fields["ids"].choice(ids) if "ids" in fields else None
+    return TableRule(fields["column"].text(), of)
 
 
 def _shared(node: Node, ids: Mapping[str, IdSet]) -> Shared:
@@ -129,7 +152,9 @@ def render_key_sections(
     lines += [f"  {scalar(name)}: {_render_id_set(id_set, scalar, table)}" for name, id_set in ids.items()]
     lines += ["stores:"] if keys else []
     for store, key_map in keys.items():
-        lines += [f"  {scalar(store)}:", "    families:" if key_map.families else "    families: {}"]
+        lines.append(f"  {scalar(store)}:")
+        if key_map.families or not key_map.tables:
+            lines.append("    families:" if key_map.families else "    families: {}")
         for name, family in key_map.families.items():
             parts = []
             if family.template is not None:
@@ -142,6 +167,10 @@ def render_key_sections(
         lines += ["    shared:"] if key_map.shared else []
         for name, shared in key_map.shared.items():
             lines.append(f"      {scalar(name)}: {{{_render_shared(shared, scalar)}}}")
+        lines += ["    tables:"] if key_map.tables else []
+        for name, rule in key_map.tables.items():
+            of = f", ids: {scalar(rule.ids)}" if rule.ids is not None else ""
+            lines.append(f"      {scalar(name)}: {{column: {scalar(rule.column)}{of}}}")
         if key_map.globals:
             lines.append(f"    global: [{', '.join(scalar(str(one)) for one in key_map.globals)}]")
     return lines
@@ -193,11 +222,18 @@ def key_sections_schema() -> dict[str, Any]:
             "personal": {"type": "array", "items": name},
         },
     }
+    rows = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["column"],
+        "properties": {"column": name, "ids": name},
+    }
     store = {
         "type": "object",
         "additionalProperties": False,
-        "required": ["families"],
+        "anyOf": [{"required": ["families"]}, {"required": ["tables"]}],
         "properties": {
+            "tables": {"type": "object", "additionalProperties": rows},
             "families": {"type": "object", "additionalProperties": family},
             "shared": {"type": "object", "additionalProperties": shared},
             "global": {"type": "array", "items": name},

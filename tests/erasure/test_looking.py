@@ -165,3 +165,11 @@ def test_what_nobody_knew_of_is_never_covered_by_what_remains() -> None:
     assert beyond([hit("docs/acme/a", proposal="docs/*")], remaining) == 1
     assert beyond([hit("docs/acme/a (version 1)"), hit("docs/acme/a (version 2)")], remaining) == 1
     assert beyond([hit("x")], remaining) == 1
+
+
+def test_a_verifier_with_the_erasers_credentials_proves_less(bench: MemoryErasingBench) -> None:
+    erase(bench, "acme")
+    shared = look(bench.verifier, wanted(), (), nothing, own_credentials=False)
+    assert shared.look.clean
+    assert shared.look.level is Level.LOGICAL
+    assert verdict(shared, shared) is Verdict.UNVERIFIED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +50,7 @@ class TwoSteps(Definition):
     def _wait(self, ctx: StepContext) -> Outcome:
         if not self.waited:
             self.waited = True
-            return Wait("for a moment", seconds=0.01)
+            return Wait(until=ctx.now() + 0.01, why="for a moment")
         return Done({})
 
     def steps(self, operation: Operation, outputs: Outputs) -> list[Step]:
@@ -63,8 +64,10 @@ def driven(control: ControlDatabase, tenant: str = HOSTILE) -> Operation:
     operations = Operations(control)
     made = operations.create(NewOperation("migrate", TwoSteps.name, tenant, "anna@desk", reason="move Bob"))
     driver = Driver(SqlJournal(control), [TwoSteps()])
-    while driver.drive(made.id) is not Drove.ENDED:
-        pass
+    for _ in range(1_000):
+        if driver.drive(made.id) is Drove.ENDED:
+            break
+        time.sleep(0.005)
     return operations.get(made.id)
 
 

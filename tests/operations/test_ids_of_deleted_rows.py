@@ -45,7 +45,7 @@ def wait(lifecycle: Lifecycle, id: str, key: str = "") -> None:
         assert operation.state not in TERMINAL | {State.ATTENTION}, (operation.state, operation.why)
         assert time.monotonic() < end, (
             operation.state,
-            [(s.key, s.status) for s in lifecycle.steps(id)][-3:],
+            [(e.kind, e.detail) for e in lifecycle.events(id)][-6:],
         )
         time.sleep(0.05)
 

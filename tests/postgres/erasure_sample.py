@@ -48,7 +48,7 @@ CREATE TABLE chats (id bigserial PRIMARY KEY, doc_id bigint NOT NULL REFERENCES 
 CREATE TABLE messages (chat_id bigint NOT NULL REFERENCES chats, no int, body text, PRIMARY KEY (chat_id, no));
 CREATE TABLE events (tenant_id text NOT NULL, id int, what text, PRIMARY KEY (tenant_id, id)) PARTITION BY LIST (tenant_id);
 CREATE TABLE events_rest PARTITION OF events DEFAULT;
-CREATE TABLE notes (tenant_id text NOT NULL, body text);
+CREATE TABLE notes (tenant_id text NOT NULL, body text, t int);
 CREATE TABLE files (id bigserial PRIMARY KEY, tenant_id text NOT NULL, object oid);
 CREATE TABLE history (id bigserial PRIMARY KEY, tenant_id text, was jsonb);
 CREATE TABLE plans (id int PRIMARY KEY, name text);

@@ -239,3 +239,14 @@ def test_which_file_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert config.find(None, {}) == Path("lifecycle.yaml")
     assert config.find(None, {"TENANT_LIFECYCLE_CONFIG": "other.yaml"}) == Path("other.yaml")
     assert config.find(Path("given.yaml"), {"TENANT_LIFECYCLE_CONFIG": "other.yaml"}) == Path("given.yaml")
+
+
+def test_a_store_may_give_the_verifier_credentials_of_its_own() -> None:
+    stores = "version: 1\nenvironments: {blue: {stores: {rows: {kind: postgres, dsn: user=app%s}}}}\n"
+    found = read(base=stores % ", verify: {dsn: user=verifier}")
+    assert found.environments["blue"]["rows"].verify == {"dsn": "user=verifier"}
+    assert "verifier" not in repr(found)
+    assert read(base=stores % "").environments["blue"]["rows"].verify is None
+    for wrong, why in (("{}", "credentials of its own"), ("{url: x}", "unknown key 'url'")):
+        with pytest.raises(ConfigError, match=why):
+            read(base=stores % f", verify: {wrong}")

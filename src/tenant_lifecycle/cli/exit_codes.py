@@ -75,6 +75,7 @@ ERRORS: Mapping[type[errors.LifecycleError], ExitCode] = {
     errors.WrongState: ExitCode.CONFLICT,
     errors.PreconditionRefused: ExitCode.REFUSED,
     errors.UnmappedData: ExitCode.REFUSED,
+    errors.NotCertifiable: ExitCode.REFUSED,
     errors.TargetOccupied: ExitCode.REFUSED,
     errors.StoreError: ExitCode.FAILED,
     errors.StoreUnavailable: ExitCode.UNREACHABLE,

@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 
 from tenant_lifecycle import logs
 from tenant_lifecycle.cli import starting, worker
+from tenant_lifecycle.cli.audit import audit_app
 from tenant_lifecycle.cli.demo import demo
 from tenant_lifecycle.cli.drill import drill_app
 from tenant_lifecycle.cli.erase import erase_app
@@ -51,6 +52,7 @@ app.add_typer(op_app, name="op")
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(map_app, name="map")
 app.add_typer(traffic_app, name="traffic")
+app.add_typer(audit_app, name="audit")
 app.add_typer(worker.worker_app, name="worker")
 app.add_typer(starting.config_app, name="config")
 app.command()(starting.version)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from tenant_lifecycle.catalog.audit_log import AuditLog
 from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import Event, Operation, State, StepAhead, StepRecord
@@ -121,6 +122,9 @@ class Lifecycle(Protocol):
 
     def retry(self, operation_id: str, *, actor: str, reason: str = "") -> Operation:
         """Go on after attention, or at once instead of at the next try."""
+
+    def audit(self) -> AuditLog:
+        """The audit log, with its key if one is configured."""
 
     def ensure_runner(self) -> None:
         """See to it that something on this host drives operations and outlives this command (``worker run``)."""

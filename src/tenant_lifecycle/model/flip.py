@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 
 #: Attempts that wait for a good moment, within `FlipBudget.pause_s`; each later one may take so many times more.
-PICKY_ATTEMPTS, GROWTH = 12, 1.5
+PICKY_ATTEMPTS, GROWTH = 8, 1.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from tenant_lifecycle.model.verification import Difference, DifferenceKind
 __all__ = [
     "Check", "Compared", "Copied", "Copies", "Difference", "DifferenceKind", "Digests", "Feed", "FenceRow", "FenceState",
     "Fences", "Follower", "Follows", "Glances", "Hints", "Journals", "Keyed", "Keys", "Lag", "Overlaps", "Part", "Prepares", "Removes",
-    "Resolves", "Schemas", "SetSize", "Store", "Touch",
+    "Resolves", "Schemas", "SetSize", "Stays", "Store", "Touch",
 ]  # fmt: skip
 
 #: Called between chunks of long work; raises when the driver lost its lease or a person wants a stop.
@@ -134,6 +134,17 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Give back connections; safe to repeat."""
+
+
+@runtime_checkable
+class Stays(Protocol):
+    """A store that a move leaves where it is, because the configuration says so (``moves: false``): analytics, logs.
+
+    It needs no counterpart in the other environment. Erasing and searching it is another matter.
+    """
+
+    #: Always False; a store that moves has no such attribute, or True.
+    moves: bool
 
 
 @runtime_checkable

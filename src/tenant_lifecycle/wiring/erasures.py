@@ -255,7 +255,9 @@ class Erasures:
             self.requests,
             self.holds,
             self.manifests,
-            looker_for(request, operation_id, self.policy.control_tenant, stores),
+            looker_for(
+                request, operation_id, self.policy.control_tenant, stores, self._installation.own_credentials
+            ),
             close,
         )
 

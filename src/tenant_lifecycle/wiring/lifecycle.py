@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
+from tenant_lifecycle.catalog.audit_log import AuditLog
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.journal import SqlJournal
 from tenant_lifecycle.catalog.migrations import upgrade
@@ -44,9 +45,12 @@ from tenant_lifecycle.operations.pairs import Pair, pair_up
 from tenant_lifecycle.operations.verify import verify_tenant
 from tenant_lifecycle.stores.base import Fences, Store
 from tenant_lifecycle.traffic.steering import Steering
+from tenant_lifecycle.wiring.checkpoints import signing
 from tenant_lifecycle.wiring.erasures import Erasures
+from tenant_lifecycle.wiring.evidence import open_audit_log
 from tenant_lifecycle.wiring.installation import Installation, Stores, close_stores
 from tenant_lifecycle.wiring.runner_process import ensure_runner_process, only_runner
+from tenant_lifecycle.wiring.verifiers import verifier_findings
 
 
 class Lifecycle:
@@ -109,6 +113,7 @@ class Lifecycle:
         except LifecycleError as error:
             findings = [Finding("control.reachable", Severity.REFUSAL, str(error), error.next_step, subject)]
         findings += [f for store in self._every_store() for f in store.probe()]
+        findings += verifier_findings(self.installation, self.stores)
         routers = self.installation.open_routers()
         try:
             return findings + routers.probe()
@@ -321,9 +326,17 @@ class Lifecycle:
         """See to it that a process of its own on this host drives operations."""
         ensure_runner_process(self.installation)
 
+    def audit(self) -> AuditLog:
+        """The audit log, with its key if one is configured."""
+        return open_audit_log(self.database, self.installation.evidence)
+
     def work(self, stop: threading.Event, *, parallel: int = 4, idle_exit_s: float | None = None) -> None:
         """Drive operations in this process until ``stop`` is set, or nothing was to do for ``idle_exit_s``."""
-        with only_runner(self.installation.state_folder), self.runner(parallel=parallel) as runner:
+        with (
+            only_runner(self.installation.state_folder),
+            signing(self.audit()),
+            self.runner(parallel=parallel) as runner,
+        ):
             idle_since = time.monotonic()
             while not stop.wait(0.2):
                 if runner.busy():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from tenant_lifecycle.errors import LifecycleError
 from tenant_lifecycle.model.erasure.identifiers import identifiers_of
@@ -17,14 +17,20 @@ from tenant_lifecycle.stores.erasing import Searches
 from tenant_lifecycle.wiring.installation import Stores
 
 
-def looker_for(request: Request, operation_id: str, control_tenant: str, stores: Stores) -> Looker:
-    """The search of one erasure. Neighbours are asked for once, at the first look."""
+def looker_for(
+    request: Request, operation_id: str, control_tenant: str, stores: Stores, own_credentials: Container[str]
+) -> Looker:
+    """The search of one erasure. Neighbours are asked for once, at the first look.
+
+    ``own_credentials`` has the names of the stores whose verifier has some.
+    """
     known: list[Wanted] = []
 
     def looking(searcher: Searches, batches: Iterable[Batch], check: Check) -> SystemLook:
         if not known:
             known.append(wanted(request, operation_id, control_tenant, tenants_of(stores)))
-        return look(searcher, known[0], batches, check)
+        own = getattr(searcher, "name", "") in own_credentials
+        return look(searcher, known[0], batches, check, own_credentials=own)
 
     return looking
 

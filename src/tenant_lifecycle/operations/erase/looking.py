@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from tenant_lifecycle.errors import StoreError
 from tenant_lifecycle.model.erasure.identifiers import Identifiers, found
 from tenant_lifecycle.model.erasure.manifest import Batch
-from tenant_lifecycle.model.erasure.outcome import Look
+from tenant_lifecycle.model.erasure.outcome import Level, Look
 from tenant_lifecycle.model.erasure.recognising import Recogniser
 from tenant_lifecycle.model.findings import refusals
 from tenant_lifecycle.model.names import TenantId
@@ -85,10 +85,14 @@ def look(
     batches: Iterable[Batch],
     check: Check,
     *,
+    own_credentials: bool = True,
     clock: Callable[[], float] = time.time,
     workers: int = WORKERS,
 ) -> SystemLook:
     """One complete search of a system: the manifest's items one by one, and every place there is.
+
+    Without credentials of its own the verifier sees what the eraser sees, and may share its blindness: such a look
+    proves no more than that nothing is left on any way that those credentials can read.
 
     Raises:
         StoreError: it did not answer, and another attempt is worth while; nothing is known then.
@@ -110,7 +114,7 @@ def look(
         complete=not causes,
         why=_sentence(causes),
         at=clock(),
-        level=searcher.proves,
+        level=searcher.proves if own_credentials else min(searcher.proves, Level.LOGICAL),
     )
     return SystemLook(seen, hits, [one.seen for one in looked], time.monotonic() - began)
 

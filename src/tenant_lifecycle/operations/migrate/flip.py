@@ -38,7 +38,7 @@ T = TypeVar("T")
 #: So few rows are compared under the fence in a few milliseconds; more are worth another look before it.
 FEW_ITEMS, SHRINKING_LOOKS = 40, 3
 #: How long a moment is waited for in which nothing is being written, and between two looks for it, seconds.
-QUIET_S, LOOK_S = 0.3, 0.002
+QUIET_S, LOOK_S = 0.15, 0.002
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,8 @@ def row_sets(tables: Mapping[TableName, Table]) -> Mapping[str, RowSet]:
 
 def row_digest(alias: str) -> sql.Composed:
     """SHA-256 of a row's text, in SQL; sessions of ours print values the same way everywhere."""
-    return sql.SQL("sha256(convert_to({}::text, 'UTF8'))").format(sql.Identifier(alias))
+    # ROW(t.*) and not t: a column may have the alias's name.
+    return sql.SQL("sha256(convert_to(ROW({}.*)::text, 'UTF8'))").format(sql.Identifier(alias))
 
 
 def keyless_key(digest: bytes, number: int) -> bytes:
