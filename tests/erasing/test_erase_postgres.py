@@ -6,7 +6,6 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -56,18 +55,17 @@ def lifecycle(server: PostgresServer, tmp_path: Path) -> Iterator[Lifecycle]:
 
 
 def _installation(folder: Path, server: PostgresServer) -> Installation:
-    def read(user: str) -> Installation:
-        text = f"""
+    store = {
+        "kind": "postgres",
+        "dsn": server.dsn("rag"),
+        "verify": {"dsn": server.dsn("rag", "verifier")},
+    }
+    text = f"""
 version: 1
-environments:
-  blue:
-    stores:
-      postgres: {{kind: postgres, dsn: {json.dumps(server.dsn("rag", user))}}}
+environments: {json.dumps({"blue": {"stores": {"postgres": store}}})}
 erasure: {{cooling_off: 0s, settle: 0s, rescans: [], control_tenant: acme2}}
 """
-        return installation(config.loads(text, folder / "lifecycle.yaml"))
-
-    return replace(read("postgres"), open_verifiers=lambda: read("verifier").open_stores(()))
+    return installation(config.loads(text, folder / "lifecycle.yaml"))
 
 
 def approved(lifecycle: Lifecycle) -> str:
