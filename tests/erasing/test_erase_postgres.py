@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,12 +17,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "postgres"))
 from erasing_stage import ACME
 from erasure_sample import MAP, rows_of_others, sample
 
-from tenant_lifecycle import config, ownership_file
+from tenant_lifecycle import ownership_file
+from tenant_lifecycle.cli import main
+from tenant_lifecycle.cli.exit_codes import ExitCode
 from tenant_lifecycle.model.erasure.request import Ground, RequestState
 from tenant_lifecycle.model.operation import Operation, State
 from tenant_lifecycle.sandbox.postgres import PostgresServer
 from tenant_lifecycle.stores.postgres.database import Database
-from tenant_lifecycle.wiring import Installation, Lifecycle, installation
+from tenant_lifecycle.wiring import Installation, Lifecycle, find_installation
 
 _FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
@@ -65,7 +68,8 @@ version: 1
 environments: {json.dumps({"blue": {"stores": {"postgres": store}}})}
 erasure: {{cooling_off: 0s, settle: 0s, rescans: [], control_tenant: acme2}}
 """
-    return installation(config.loads(text, folder / "lifecycle.yaml"))
+    (folder / "lifecycle.yaml").write_text(text)
+    return find_installation(folder / "lifecycle.yaml")
 
 
 def approved(lifecycle: Lifecycle) -> str:
@@ -123,3 +127,79 @@ def test_a_table_that_no_map_mentions_is_found_and_proposed(
         conn.execute("DROP DATABASE shadow WITH (FORCE)")
     lifecycle.erasures.again(request_id, actor="petra@desk")
     assert drive(lifecycle, operation_id).state is State.SUCCEEDED
+
+
+@pytest.fixture
+def say(
+    lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, Any]]:
+    """``say("ann", "erase", "list")`` runs one command line as a person; exit code and JSON."""
+    # The test drives by itself: no process of its own is left behind.
+    monkeypatch.setattr(Lifecycle, "ensure_runner", lambda self: None)
+
+    def run(person: str, *words: str) -> tuple[int, Any]:
+        monkeypatch.setenv("LOGNAME", person)
+        capsys.readouterr()
+        code = main(["-c", str(lifecycle.installation.file), *words, "--json"])
+        said = capsys.readouterr()
+        return code, json.loads(said.out or said.err)
+
+    return run
+
+
+def test_from_request_to_result_on_the_command_line(
+    lifecycle: Lifecycle, say: Callable[..., tuple[int, Any]]
+) -> None:
+    code, said = say("petra", "erase", "request", "--tenant", "acme", "--ground", "art-28-3-g")
+    assert code == ExitCode.OK and said["request"]["state"] == "RECEIVED"
+    request_id = said["request"]["id"]
+    assert 27.9 < said["request"]["days_left"] <= 30
+    code, said = say("petra", "erase", "start", request_id, "--confirm", "acme")
+    assert code == ExitCode.CONFLICT, "nothing is planned or approved yet"
+    code, said = say("petra", "erase", "plan", request_id)
+    digest = said["digest"]
+    assert code == ExitCode.OK and said["state"] == "AWAITING_APPROVAL"
+    code, said = say("petra", "erase", "approve", request_id, "--if-plan", digest)
+    assert code == ExitCode.REFUSED and "another person" in said["error"]["message"]
+    code, said = say("ann", "erase", "approve", request_id, "--if-plan", "sha256:0")
+    assert code == ExitCode.CONFLICT
+    assert say("ann", "erase", "approve", request_id, "--if-plan", digest)[0] == ExitCode.OK
+    assert say("ann", "erase", "approve", request_id, "--if-plan", digest)[0] == ExitCode.REFUSED
+    code, said = say("bob", "erase", "approve", request_id, "--if-plan", digest)
+    assert code == ExitCode.OK and said["request"]["state"] == "COOLING_OFF"
+    assert said["next_steps"][0]["command"].startswith("tenantctl erase start")
+    code, said = say("petra", "erase", "start", request_id, "--confirm", "acme2")
+    assert code == ExitCode.USAGE, "another tenant was confirmed"
+    code, said = say("petra", "erase", "start", request_id, "--confirm", "acme", "--if-plan", digest)
+    assert code == ExitCode.OK, said
+    drive(lifecycle, said["operation"]["id"])
+    code, said = say("petra", "erase", "get", request_id)
+    assert said["request"]["state"] == "COMPLETED"
+    kinds = [event["kind"] for event in said["events"]]
+    assert kinds.count("refused") == 4 and kinds[-1] == "COMPLETED"
+    assert say("petra", "erase", "residuals", request_id) == (
+        ExitCode.OK,
+        {"residuals": {}, "next_steps": []},
+    )
+    assert say("petra", "erase", "cancel", request_id)[0] == ExitCode.CONFLICT
+    assert say("petra", "erase", "get", "er_nothing")[0] == ExitCode.NOT_FOUND
+
+
+def test_holds_on_the_command_line(say: Callable[..., tuple[int, Any]]) -> None:
+    code, said = say("jura", "hold", "add", "acme", "--matter", "M-1")
+    assert code == ExitCode.OK and said["hold"]["blocks"] and said["destroyed_before"] == {}
+    hold_id = said["hold"]["id"]
+    assert say("jura", "hold", "approve", hold_id)[0] == ExitCode.REFUSED
+    assert say("chief", "hold", "approve", hold_id)[1]["hold"]["state"] == "ACTIVE"
+    say("petra", "erase", "request", "--tenant", "acme", "--ground", "art-17-1-a")
+    code, said = say("petra", "erase", "plan", "acme")
+    assert code == ExitCode.REFUSED and said["state"] == "BLOCKED_BY_HOLD"
+    assert say("jura", "hold", "release", hold_id, "--reason", "settled")[1]["hold"]["blocks"]
+    assert say("jura", "hold", "release", hold_id, "--reason", "settled")[0] == ExitCode.REFUSED
+    code, said = say("chief", "hold", "release", hold_id, "--reason", "settled")
+    assert said["hold"]["state"] == "RELEASING" and said["hold"]["blocks"], "for seven more days"
+    assert len(say("jura", "hold", "list", "--tenant", "acme")[1]["holds"]) == 1
+    assert say("jura", "hold", "list", "--tenant", "acme2")[1]["holds"] == []
+    assert say("jura", "hold", "release", "ho_nothing", "--reason", "x")[0] == ExitCode.NOT_FOUND
+    code, said = say("jura", "hold", "add", " ", "--matter", "M-2")
+    assert code == ExitCode.USAGE
