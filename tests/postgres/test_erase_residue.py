@@ -80,7 +80,7 @@ def test_m1_m2_m3_pages_toast_and_indexes(
     assert left["heap"] and left["toast"]  # M2: holes in pages
     assert (
         settle(database, erasing(), ["public.docs"], nothing)
-        .left[-1]
+        .traces[-1]
         .startswith("bytes of deleted rows stay")
     )
     settled = settle(database, erasing(), ["public.docs"], nothing, Physical.REWRITE)

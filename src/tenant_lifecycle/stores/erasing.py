@@ -68,6 +68,9 @@ class Settled:
     done: tuple[str, ...] = ()
     #: What could not be done and why; each is residue until somebody does it.
     left: tuple[str, ...] = ()
+    #: Bytes that stay below every read path by policy (free space of tables): no level up to V2 speaks of them, a
+    #: certificate lists them, and where V3 is required the searcher must not find them.
+    traces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

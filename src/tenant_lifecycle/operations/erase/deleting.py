@@ -56,7 +56,8 @@ def settle(ctx: StepContext) -> Outcome:
         settled = store.settle(session.erasing, sorted({one.set for one in frozen.sets}), ctx.check)
     except StoreError as error:
         return Done({"failure": failure_of(ctx, error)})
-    return Done({"done": list(settled.done), "left": list(settled.left), **_horizon(store, ctx.now())})
+    told = {"done": list(settled.done), "left": list(settled.left), "traces": list(settled.traces)}
+    return Done({**told, **_horizon(store, ctx.now())})
 
 
 def _horizon(store: Erases, now: float) -> Mapping[str, Any]:

@@ -115,12 +115,16 @@ def settle(
         check()
         work.left += dangling(conn, relations)
         work.left += [*snapshots, *pinned.pins(conn)]
-        if physical is Physical.VACUUM and relations:
-            work.left.append(
-                f"bytes of deleted rows stay in free space of {len(relations)} tables and their indexes until it is "
-                "used again; physical: rewrite removes them"
-            )
-        return Settled(tuple(work.done), tuple(work.left))
+        return Settled(tuple(work.done), tuple(work.left), _traces(physical, relations))
+
+
+def _traces(physical: Physical, relations: Sequence[TableName]) -> tuple[str, ...]:
+    if physical is Physical.REWRITE or not relations:
+        return ()
+    return (
+        f"bytes of deleted rows stay in free space of {len(relations)} tables and their indexes until it is used "
+        "again; physical: rewrite removes them",
+    )
 
 
 def touched(conn: Connection, sets: Sequence[str]) -> list[TableName]:
