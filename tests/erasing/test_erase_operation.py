@@ -136,17 +136,24 @@ def test_a_system_that_nobody_can_search_is_never_done(stage: Stage) -> None:
     assert stage.state(request.id) is RequestState.NEEDS_HUMAN
 
 
+def test_what_could_not_be_cleaned_out_is_not_verified(stage: Stage) -> None:
+    stage.shelves["blue/rows"].fault("unsettled", ["a replication slot holds old rows"])
+    operation_id = stage.started()
+    stage.drive(operation_id)
+    assert stage.verdicts(operation_id)["blue/rows"] == "UNVERIFIED"
+
+
 @pytest.mark.parametrize(("required", "verdict"), [("V2", "VERIFIED"), ("V3", "UNVERIFIED")])
-def test_what_cleaning_out_left_behind_is_listed_and_never_proves_absence_of_bytes(
+def test_traces_that_stay_by_policy_are_listed_and_never_proved_absent(
     stage: Stage, required: str, verdict: str
 ) -> None:
     stage.with_policy(required={"shelf": Level(required)})
-    left = "a replication slot holds old rows"
-    stage.shelves["blue/rows"].fault("unsettled", [left])
+    stage.shelves["blue/rows"].fault("traces", ["bytes stay in free space"])
     operation_id = stage.started()
     stage.drive(operation_id)
     assert stage.verdicts(operation_id)["blue/rows"] == verdict
-    assert stage.output(operation_id, "judge/1")["left"] == {"blue/cache": [], "blue/rows": [left]}
+    traces = stage.output(operation_id, "judge/1")["traces"]
+    assert traces == {"blue/cache": [], "blue/rows": ["bytes stay in free space"]}
 
 
 def test_a_locked_item_makes_it_interim_until_its_date_and_then_it_goes(stage: Stage) -> None:

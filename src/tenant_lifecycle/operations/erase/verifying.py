@@ -109,23 +109,18 @@ def evidence_of(session: ErasureSession, outputs: Outputs, number: int, name: st
         retained_ground=ground,
         retained=sum(erased.get("kept", {}).values()),
         retained_until=_retained_until(session, name) if ground else None,
-        failure=_failure(outputs, number, name, planned.required),
+        failure=_failure(outputs, number, name),
         looks=looks,
         horizon=settled.get("horizon"),
         horizon_level=Level(settled["horizon_level"]) if "horizon_level" in settled else None,
     )
 
 
-def _failure(outputs: Outputs, number: int, name: str, required: Level) -> str:
-    """The first thing that did not come to its end.
-
-    What cleaning out left behind is bytes that no read path gives: it counts where their absence has to be proven,
-    and is listed in the result in any case.
-    """
+def _failure(outputs: Outputs, number: int, name: str) -> str:
+    """The first thing that did not come to its end; what could not be cleaned out counts."""
     steps = [outputs.get(f"{what}/{number}/{name}", {}) for what in ("freeze", "erase", "settle")]
     failures = [one["failure"] for one in steps if "failure" in one]
-    left = steps[-1].get("left", ()) if required in (Level.PHYSICAL, Level.CRYPTOGRAPHIC) else ()
-    return next(iter(failures), "; ".join(left))
+    return next(iter(failures), "; ".join(steps[-1].get("left", ())))
 
 
 def _looks(outputs: Outputs, number: int, name: str) -> tuple[Look, ...]:
@@ -165,7 +160,7 @@ def judged(session: ErasureSession, outputs: Outputs, number: int, now: float) -
     return {
         "overall": outcomes.overall(results, names).value,
         "systems": [{**asdict(one), "level": one.level and one.level.value} for one in results],
-        "left": {name: outputs.get(f"settle/{number}/{name}", {}).get("left", []) for name in names},
+        "traces": {name: outputs.get(f"settle/{number}/{name}", {}).get("traces", []) for name in names},
     }
 
 
