@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from tenant_lifecycle import config, errors
 from tenant_lifecycle.cli.starting import starter
+from tenant_lifecycle.erasure_file import ERASURE_KEYS
 from tenant_lifecycle.gates_file import GATE_KEYS
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +86,7 @@ def test_every_key_of_the_configuration_is_explained() -> None:
         *config._POLICY_KEYS,
         *written["policies"]["flip"],
         *GATE_KEYS,
+        *ERASURE_KEYS,
         "command",
         "terraform",
         "timeout",

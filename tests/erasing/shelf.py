@@ -172,7 +172,7 @@ class ShelfStore:
     def settle(self, erasing: Erasing, sets: Sequence[str], check: Check) -> Settled:
         faults = self._faults()
         check()
-        return Settled(("vacuumed",), tuple(faults.get("unsettled", ())))
+        return Settled(("vacuumed",), tuple(faults.get("unsettled", ())), tuple(faults.get("traces", ())))
 
     def horizon(self) -> Horizon | None:
         days = self._faults().get("horizon days")

@@ -9,6 +9,7 @@ import pytest
 from erasing_stage import ACME, Stage
 
 from tenant_lifecycle.errors import InvariantViolated, WrongState
+from tenant_lifecycle.model.erasure.outcome import Level
 from tenant_lifecycle.model.erasure.policy import RetentionRule
 from tenant_lifecycle.model.erasure.request import Exception17, RequestState
 from tenant_lifecycle.model.operation import State
@@ -135,11 +136,24 @@ def test_a_system_that_nobody_can_search_is_never_done(stage: Stage) -> None:
     assert stage.state(request.id) is RequestState.NEEDS_HUMAN
 
 
-def test_what_cleaning_out_left_behind_is_not_verified(stage: Stage) -> None:
+def test_what_could_not_be_cleaned_out_is_not_verified(stage: Stage) -> None:
     stage.shelves["blue/rows"].fault("unsettled", ["a replication slot holds old rows"])
     operation_id = stage.started()
     stage.drive(operation_id)
     assert stage.verdicts(operation_id)["blue/rows"] == "UNVERIFIED"
+
+
+@pytest.mark.parametrize(("required", "verdict"), [("V2", "VERIFIED"), ("V3", "UNVERIFIED")])
+def test_traces_that_stay_by_policy_are_listed_and_never_proved_absent(
+    stage: Stage, required: str, verdict: str
+) -> None:
+    stage.with_policy(required={"shelf": Level(required)})
+    stage.shelves["blue/rows"].fault("traces", ["bytes stay in free space"])
+    operation_id = stage.started()
+    stage.drive(operation_id)
+    assert stage.verdicts(operation_id)["blue/rows"] == verdict
+    traces = stage.output(operation_id, "judge/1")["traces"]
+    assert traces == {"blue/cache": [], "blue/rows": ["bytes stay in free space"]}
 
 
 def test_a_locked_item_makes_it_interim_until_its_date_and_then_it_goes(stage: Stage) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -296,11 +296,11 @@ def again(
 def _show(service: Lifecycle, request: Request, out: Output, *, history: bool = False) -> None:
     now, approved_by = time.time(), service.erasures.approved_by(request)
     events = service.erasures.events(request.id) if history else []
-    document = request_document(request, approved_by, now)
+    document: dict[str, Any] = {"request": request_document(request, approved_by, now)}
     if history:
         document["events"] = [event_document(event) for event in events]
     lines = [*request_lines(request, approved_by, now), *(["", *event_lines(events)] if history else [])]
-    out.data({"request": document}, lines, request_next_steps(request))
+    out.data(document, lines, request_next_steps(request))
 
 
 def _date(text: str | None) -> float | None:

@@ -7,6 +7,7 @@ and to look again, so there is one rule of what is a match. Measured by ``bench 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -136,14 +137,22 @@ def _is_one(view: View, spelling: Spelling, start: int, end: int) -> bool:
 
 
 def _owned(spots: Sequence[_Spot]) -> Iterator[_Spot]:
-    """Without those that are a part of a longer identifier of somebody else."""
+    """Without those that are a part of a longer identifier of somebody else.
+
+    What encloses a spot begins at most the longest identifier before its end, so few others are compared even
+    where a value names somebody thousands of times.
+    """
+    by_start = sorted(spots, key=lambda one: one.start)
+    starts = [one.start for one in by_start]
+    longest = max((one.end - one.start for one in spots), default=0)
     for spot in spots:
+        near = by_start[bisect_left(starts, spot.end - longest) : bisect_right(starts, spot.start)]
         inside = any(
-            other.start <= spot.start and spot.end <= other.end
+            spot.end <= other.end
             and other.end - other.start > spot.end - spot.start
             and other.identifier.whose is not spot.identifier.whose
-            for other in spots
-        )  # fmt: skip
+            for other in near
+        )
         if not inside:
             yield spot
 

@@ -117,7 +117,7 @@ def evidence_of(session: ErasureSession, outputs: Outputs, number: int, name: st
 
 
 def _failure(outputs: Outputs, number: int, name: str) -> str:
-    """The first thing that did not come to its end; what cleaning out left behind counts."""
+    """The first thing that did not come to its end; what could not be cleaned out counts."""
     steps = [outputs.get(f"{what}/{number}/{name}", {}) for what in ("freeze", "erase", "settle")]
     failures = [one["failure"] for one in steps if "failure" in one]
     return next(iter(failures), "; ".join(steps[-1].get("left", ())))
@@ -160,6 +160,7 @@ def judged(session: ErasureSession, outputs: Outputs, number: int, now: float) -
     return {
         "overall": outcomes.overall(results, names).value,
         "systems": [{**asdict(one), "level": one.level and one.level.value} for one in results],
+        "traces": {name: outputs.get(f"settle/{number}/{name}", {}).get("traces", []) for name in names},
     }
 
 

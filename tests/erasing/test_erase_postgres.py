@@ -1,0 +1,205 @@
+"""An erasure on a real PostgreSQL server, from files and commands, verified by a role that may only read."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "postgres"))
+
+from erasing_stage import ACME
+from erasure_sample import MAP, rows_of_others, sample
+
+from tenant_lifecycle import ownership_file
+from tenant_lifecycle.cli import main
+from tenant_lifecycle.cli.exit_codes import ExitCode
+from tenant_lifecycle.model.erasure.request import Ground, RequestState
+from tenant_lifecycle.model.operation import Operation, State
+from tenant_lifecycle.sandbox.postgres import PostgresServer
+from tenant_lifecycle.stores.postgres.database import Database
+from tenant_lifecycle.wiring import Installation, Lifecycle, find_installation
+
+_FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """A server of this module's own: the verifier searches every database of a server."""
+    with tempfile.TemporaryDirectory(prefix="tenant-lifecycle-erase-", dir=_FAST) as folder:
+        Path(folder).chmod(0o755)
+        running = PostgresServer(18, Path(folder) / "pg", settings={"fsync": "off", "shared_buffers": "32MB"})
+        running.start()
+        yield running
+        running.stop("immediate")
+
+
+@pytest.fixture
+def lifecycle(server: PostgresServer, tmp_path: Path) -> Iterator[Lifecycle]:
+    """One environment with one tenant, its neighbour as the control, and a verifier that only reads."""
+    with psycopg.connect(server.dsn(), autocommit=True) as conn:
+        conn.execute("DROP DATABASE IF EXISTS rag WITH (FORCE)")
+        conn.execute("CREATE DATABASE rag")
+        conn.execute("DROP ROLE IF EXISTS verifier")
+        conn.execute("CREATE ROLE verifier LOGIN BYPASSRLS IN ROLE pg_read_all_data")
+    sample(server.dsn("rag"), docs=8)
+    with psycopg.connect(server.dsn("rag"), autocommit=True) as conn:
+        conn.execute("GRANT SELECT ON pg_catalog.pg_largeobject TO verifier")
+    (tmp_path / "ownership.yaml").write_text(ownership_file.render(MAP))
+    opened = Lifecycle(_installation(tmp_path, server))
+    yield opened
+    opened.close()
+
+
+def _installation(folder: Path, server: PostgresServer) -> Installation:
+    store = {
+        "kind": "postgres",
+        "dsn": server.dsn("rag"),
+        "verify": {"dsn": server.dsn("rag", "verifier")},
+    }
+    text = f"""
+version: 1
+environments: {json.dumps({"blue": {"stores": {"postgres": store}}})}
+erasure: {{cooling_off: 0s, settle: 0s, rescans: [], control_tenant: acme2}}
+"""
+    (folder / "lifecycle.yaml").write_text(text)
+    return find_installation(folder / "lifecycle.yaml")
+
+
+def approved(lifecycle: Lifecycle) -> str:
+    """A request as far as two people's approval."""
+    erasures = lifecycle.erasures
+    request = erasures.request(ACME, Ground.CONTRACT_END, actor="petra@desk")
+    plan = erasures.plan(request.id, actor="petra@desk")
+    assert not plan.refusals, plan.refusals
+    for person in ("ann@desk", "bob@desk"):
+        erasures.approve(request.id, plan=plan.digest, actor=person)
+    return request.id
+
+
+def drive(lifecycle: Lifecycle, operation_id: str) -> Operation:
+    with lifecycle.runner() as runner:
+        while True:
+            operation = runner.wait(operation_id, 0.2)
+            waits = operation.state is State.WAITING and operation.wake_signals
+            if operation.terminal or operation.state is State.ATTENTION or waits:
+                return operation
+
+
+def test_a_tenant_is_erased_and_verified_on_a_real_server(
+    lifecycle: Lifecycle, server: PostgresServer
+) -> None:
+    database = Database("blue/postgres", "blue", server.dsn("rag"), MAP)
+    before = rows_of_others(database, ACME)
+    request_id = approved(lifecycle)
+    operation = drive(lifecycle, lifecycle.erasures.start(request_id, actor="petra@desk").id)
+    assert operation.state is State.SUCCEEDED, (operation.why, lifecycle.erasures.residuals(request_id))
+    assert operation.result is not None and operation.result["overall"] == "COMPLETE"
+    assert operation.result["systems"][0]["level"] == "V2"
+    assert lifecycle.erasures.find(request_id).state is RequestState.COMPLETED
+    after = rows_of_others(database, ACME)
+    assert after == before
+
+
+def test_a_table_that_no_map_mentions_is_found_and_proposed(
+    lifecycle: Lifecycle, server: PostgresServer
+) -> None:
+    with psycopg.connect(server.dsn(), autocommit=True) as conn:
+        conn.execute("DROP DATABASE IF EXISTS shadow WITH (FORCE)")
+        conn.execute("CREATE DATABASE shadow")
+    with psycopg.connect(server.dsn("shadow"), autocommit=True) as conn:
+        conn.execute("CREATE TABLE exports (line text)")
+        conn.execute('INSERT INTO exports VALUES (\'{"tenant": "acme"}\')')
+    request_id = approved(lifecycle)
+    operation_id = lifecycle.erasures.start(request_id, actor="petra@desk").id
+    operation = drive(lifecycle, operation_id)
+    assert operation.state is State.WAITING
+    assert lifecycle.erasures.find(request_id).state is RequestState.NEEDS_HUMAN
+    (hit,) = lifecycle.erasures.residuals(request_id)["blue/postgres"]
+    assert "exports" in hit["place"]
+    with psycopg.connect(server.dsn(), autocommit=True) as conn:
+        conn.execute("DROP DATABASE shadow WITH (FORCE)")
+    lifecycle.erasures.again(request_id, actor="petra@desk")
+    assert drive(lifecycle, operation_id).state is State.SUCCEEDED
+
+
+@pytest.fixture
+def say(
+    lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, Any]]:
+    """``say("ann", "erase", "list")`` runs one command line as a person; exit code and JSON."""
+    # The test drives by itself: no process of its own is left behind.
+    monkeypatch.setattr(Lifecycle, "ensure_runner", lambda self: None)
+
+    def run(person: str, *words: str) -> tuple[int, Any]:
+        monkeypatch.setenv("LOGNAME", person)
+        capsys.readouterr()
+        code = main(["-c", str(lifecycle.installation.file), *words, "--json"])
+        said = capsys.readouterr()
+        return code, json.loads(said.out or said.err)
+
+    return run
+
+
+def test_from_request_to_result_on_the_command_line(
+    lifecycle: Lifecycle, say: Callable[..., tuple[int, Any]]
+) -> None:
+    code, said = say("petra", "erase", "request", "--tenant", "acme", "--ground", "art-28-3-g")
+    assert code == ExitCode.OK and said["request"]["state"] == "RECEIVED"
+    request_id = said["request"]["id"]
+    assert 27.9 < said["request"]["days_left"] <= 30
+    code, said = say("petra", "erase", "start", request_id, "--confirm", "acme")
+    assert code == ExitCode.CONFLICT, "nothing is planned or approved yet"
+    code, said = say("petra", "erase", "plan", request_id)
+    digest = said["digest"]
+    assert code == ExitCode.OK and said["state"] == "AWAITING_APPROVAL"
+    code, said = say("petra", "erase", "approve", request_id, "--if-plan", digest)
+    assert code == ExitCode.REFUSED and "another person" in said["error"]["message"]
+    code, said = say("ann", "erase", "approve", request_id, "--if-plan", "sha256:0")
+    assert code == ExitCode.CONFLICT
+    assert say("ann", "erase", "approve", request_id, "--if-plan", digest)[0] == ExitCode.OK
+    assert say("ann", "erase", "approve", request_id, "--if-plan", digest)[0] == ExitCode.REFUSED
+    code, said = say("bob", "erase", "approve", request_id, "--if-plan", digest)
+    assert code == ExitCode.OK and said["request"]["state"] == "COOLING_OFF"
+    assert said["next_steps"][0]["command"].startswith("tenantctl erase start")
+    code, said = say("petra", "erase", "start", request_id, "--confirm", "acme2")
+    assert code == ExitCode.USAGE, "another tenant was confirmed"
+    code, said = say("petra", "erase", "start", request_id, "--confirm", "acme", "--if-plan", digest)
+    assert code == ExitCode.OK, said
+    drive(lifecycle, said["operation"]["id"])
+    code, said = say("petra", "erase", "get", request_id)
+    assert said["request"]["state"] == "COMPLETED"
+    kinds = [event["kind"] for event in said["events"]]
+    assert kinds.count("refused") == 4 and kinds[-1] == "COMPLETED"
+    assert say("petra", "erase", "residuals", request_id) == (
+        ExitCode.OK,
+        {"residuals": {}, "next_steps": []},
+    )
+    assert say("petra", "erase", "cancel", request_id)[0] == ExitCode.CONFLICT
+    assert say("petra", "erase", "get", "er_nothing")[0] == ExitCode.NOT_FOUND
+
+
+def test_holds_on_the_command_line(say: Callable[..., tuple[int, Any]]) -> None:
+    code, said = say("jura", "hold", "add", "acme", "--matter", "M-1")
+    assert code == ExitCode.OK and said["hold"]["blocks"] and said["destroyed_before"] == {}
+    hold_id = said["hold"]["id"]
+    assert say("jura", "hold", "approve", hold_id)[0] == ExitCode.REFUSED
+    assert say("chief", "hold", "approve", hold_id)[1]["hold"]["state"] == "ACTIVE"
+    say("petra", "erase", "request", "--tenant", "acme", "--ground", "art-17-1-a")
+    code, said = say("petra", "erase", "plan", "acme")
+    assert code == ExitCode.REFUSED and said["state"] == "BLOCKED_BY_HOLD"
+    assert say("jura", "hold", "release", hold_id, "--reason", "settled")[1]["hold"]["blocks"]
+    assert say("jura", "hold", "release", hold_id, "--reason", "settled")[0] == ExitCode.REFUSED
+    code, said = say("chief", "hold", "release", hold_id, "--reason", "settled")
+    assert said["hold"]["state"] == "RELEASING" and said["hold"]["blocks"], "for seven more days"
+    assert len(say("jura", "hold", "list", "--tenant", "acme")[1]["holds"]) == 1
+    assert say("jura", "hold", "list", "--tenant", "acme2")[1]["holds"] == []
+    assert say("jura", "hold", "release", "ho_nothing", "--reason", "x")[0] == ExitCode.NOT_FOUND
+    code, said = say("jura", "hold", "add", " ", "--matter", "M-2")
+    assert code == ExitCode.USAGE
