@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tenant_lifecycle.erasure_file import read_erasure
 from tenant_lifecycle.errors import ConfigError
 from tenant_lifecycle.evidence_file import EvidenceConfig, read_evidence
 from tenant_lifecycle.gates_file import read_gates, read_steps
 from tenant_lifecycle.health_file import HealthConfig, read_health
+from tenant_lifecycle.model.erasure.policy import ErasurePolicy
 from tenant_lifecycle.model.flip import FlipBudget
 from tenant_lifecycle.model.plan import Cutover
 from tenant_lifecycle.model.policy import MigrationPolicy, ProvisionHook
@@ -30,14 +32,26 @@ DEFAULT_NAME, VARIABLE = "lifecycle.yaml", "TENANT_LIFECYCLE_CONFIG"
 #: Settings of the kinds of stores this distribution brings: which may stand there, and which must. Kinds of
 #: other packages take any setting here and check it themselves.
 _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
-    "postgres": (frozenset({"dsn"}), ("dsn",)),
+    "postgres": (frozenset({"data_folder", "dsn", "physical", "wal_archive_days"}), ("dsn",)),
     "redis": (frozenset({"url"}), ("url",)),
     "pinecone": (frozenset({"api_key", "create_index", "host", "index"}), ("api_key", "index")),
     "qdrant": (frozenset({"api_key", "collection", "path", "tenant_field", "url"}), ()),
     "s3": (
-        frozenset({"bucket", "endpoint", "region", "access_key", "secret_key", "profile"}),
+        frozenset(
+            {
+                "bucket",
+                "endpoint",
+                "region",
+                "access_key",
+                "secret_key",
+                "profile",
+                "replicas",
+                "bypass_governance",
+            }
+        ),
         ("bucket",),
     ),
+    "duckdb": (frozenset({"moves", "path"}), ("path",)),
 }
 _MOST_WORKERS = 16
 
@@ -82,6 +96,7 @@ class Config:
     traffic: TrafficConfig = field(default_factory=TrafficConfig)
     #: Where the gates get their numbers from, by name.
     health: Mapping[str, HealthConfig] = field(default_factory=dict)
+    erasure: ErasurePolicy = field(default_factory=ErasurePolicy)
     #: The audit log and who signs.
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
 
@@ -131,6 +146,7 @@ def _read(top: Node, path: Path) -> Config:
             "policies",
             "traffic",
             "health",
+            "erasure",
             "evidence",
         },
         required=("version", "environments"),
@@ -153,6 +169,7 @@ def _read(top: Node, path: Path) -> Config:
         policy=policy,
         traffic=read_traffic(sections.get("traffic"), environments, folder),
         health=read_health(sections["health"]) if "health" in sections else {},
+        erasure=read_erasure(sections["erasure"]) if "erasure" in sections else ErasurePolicy(),
         evidence=read_evidence(sections.get("evidence"), folder),
     )
 
@@ -191,8 +208,15 @@ def _store(name: str, node: Node) -> StoreConfig:
         fields = node.mapping(allowed | {"kind"}, required=required)
     else:
         fields = node.mapping()
-    settings = {key: value.text() for key, value in fields.items() if key != "kind"}
+    settings = {key: _setting(key, value) for key, value in fields.items() if key != "kind"}
     return StoreConfig(name, kind, settings)
+
+
+def _setting(key: str, node: Node) -> str:
+    """A setting as text; some are written without quotes."""
+    if key == "moves":
+        return "true" if node.boolean() else "false"
+    return str(node.integer(minimum=1)) if key == "wal_archive_days" else node.text()
 
 
 def _tiers(
@@ -279,6 +303,7 @@ def _with(fields: Mapping[str, Node], base: MigrationPolicy, folder: Path) -> Mi
 def _flip(node: Node, base: FlipBudget) -> FlipBudget:
     durations = {
         "fence_ttl": "fence_ttl_s",
+        "pause_budget": "pause_s",
         "lock_budget": "lock_s",
         "marker_budget": "marker_s",
         "lag": "lag_s",

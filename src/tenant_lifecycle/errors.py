@@ -7,6 +7,8 @@
     │   ├── ConfigError              lifecycle.yaml or ownership.yaml; names file, line, nearest key
     │   ├── UnknownTenant            nobody by that name in the environment asked
     │   ├── UnknownOperation         no operation with that id
+    │   ├── UnknownRequest           no request to erase with that id
+    │   ├── UnknownHold              no legal hold with that id
     │   ├── UnsupportedByStore       the plan needs an ability this store lacks
     │   └── NotAvailable             this version does not do that yet
     ├── ConflictError                someone holds it, or it is in another state
@@ -71,6 +73,14 @@ class UnknownTenant(UsageError):
 
 class UnknownOperation(UsageError):
     """There is no operation with that id."""
+
+
+class UnknownRequest(UsageError):
+    """No request to erase with that id."""
+
+
+class UnknownHold(UsageError):
+    """No legal hold with that id."""
 
 
 class UnsupportedByStore(UsageError):

@@ -1,4 +1,4 @@
-"""Real servers beside PostgreSQL for the client's tests: two of Redis, one that speaks S3, one stub for vectors."""
+"""The sandbox's servers for the client's tests: beside PostgreSQL two of Redis, and emulators of S3 and Pinecone."""
 
 from __future__ import annotations
 
@@ -13,37 +13,39 @@ import psycopg
 import pytest
 import redis
 from botocore.config import Config
-from moto.server import ThreadedMotoServer
-from redis_server import RedisServer
+from pinecone import Pinecone
 from two_environments import MAP, A, Two, TwoSides
-from vector_stub import VectorStub
 
 from tenant_lifecycle.client.environment import Bucket, Environment
-from tenant_lifecycle.sandbox.postgres import free_port
+from tenant_lifecycle.sandbox.objects import ObjectServer
+from tenant_lifecycle.sandbox.pinecone import PineconeServer
+from tenant_lifecycle.sandbox.redis import RedisServer
 from tenant_lifecycle.stores.postgres.database import Database
 
 
 @pytest.fixture(scope="session")
-def redis_servers() -> Iterator[dict[str, RedisServer]]:
-    folder = Path(tempfile.mkdtemp(prefix="tenant-lifecycle-redis-"))
-    servers: dict[str, RedisServer] = {}
-    try:
-        for name in ("blue", "green"):
-            servers[name] = RedisServer(folder)
-        yield servers
-    finally:
-        for server in servers.values():
-            server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+def folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="tenant-lifecycle-client-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=free_port(), verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def redis_servers(folder: Path) -> Iterator[dict[str, RedisServer]]:
+    with RedisServer(folder / "blue") as blue, RedisServer(folder / "green") as green:
+        yield {"blue": blue, "green": green}
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(folder: Path) -> Iterator[str]:
+    with ObjectServer(folder / "objects") as server:
+        yield server.endpoint
+
+
+@pytest.fixture(scope="session")
+def vector_server() -> Iterator[PineconeServer]:
+    with PineconeServer(index=None) as server:
+        yield server
 
 
 def s3_client(endpoint: str, **config: object) -> object:
@@ -98,12 +100,14 @@ def buckets(s3_endpoint: str) -> Iterator[dict[str, Bucket]]:
 
 
 @pytest.fixture
-def indexes() -> Iterator[dict[str, object]]:
-    """The SDK's index objects, each against a stub of the service. To be replaced by the sandbox's emulator."""
-    stubs = {name: VectorStub() for name in ("blue", "green")}
-    yield {name: stub.index() for name, stub in stubs.items()}
-    for stub in stubs.values():
-        stub.close()
+def indexes(vector_server: PineconeServer) -> Iterator[dict[str, object]]:
+    """The SDK's index objects, each of an empty index of two dimensions."""
+    schema = {"fields": {"values": {"type": "dense_vector", "dimension": 2, "metric": "cosine"}}}
+    with Pinecone("k", host=vector_server.host) as control:
+        names = {side: f"{side}-{time.monotonic_ns()}" for side in ("blue", "green")}
+        for name in names.values():
+            control.indexes.create(name=name, schema=schema)
+        yield {side: control.index(name=name) for side, name in names.items()}
 
 
 @pytest.fixture

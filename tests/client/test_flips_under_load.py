@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 from two_environments import OTHER, A, Two, warm
 
 from tenant_lifecycle.client.session import Session
+from tenant_lifecycle.client.tenants import TenantClient
 from tenant_lifecycle.errors import StoreBusy
 from tenant_lifecycle.stores.base import Feed
 from tenant_lifecycle.stores.postgres import fence, journal
@@ -34,44 +35,61 @@ def carry_over(two: Two, source: str, feed: Feed) -> None:
     journal.drop_touched(two.databases[source], feed, [entry.seq for entry in entries])
 
 
-def test_every_write_is_with_the_writer_through_random_flips(two: Two) -> None:
-    """Redis is written by blocks only; whatever was acknowledged is at the last writer, and nothing else."""
-    feeds = {side: two.open_journal(side) for side in ("blue", "green")}
-    client = two.client()
-    warm(client)
-    client.listen()
-    stop = threading.Event()
-    acknowledged: dict[str, str] = {}
-    last: dict[int, int] = {}
-    failures: list[BaseException] = []
+class Writers:
+    """Threads that write numbered blocks of the tenant, and what was acknowledged to them."""
 
-    def write(name: int) -> None:
+    def __init__(self, client: TenantClient, count: int) -> None:
+        #: Where a block was done, by its note.
+        self.acknowledged: dict[str, str] = {}
+        #: The last number of each thread.
+        self.last: dict[int, int] = {}
+        self._client = client
+        self._stop = threading.Event()
+        self._failures: list[BaseException] = []
+        self._threads = [threading.Thread(target=self._write, args=(name,)) for name in range(count)]
+
+    def __enter__(self) -> Writers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        assert not self._failures, self._failures
+
+    def _write(self, name: int) -> None:
         number = 0
-        while not stop.is_set():
-            note = f"{name}/{number}"
+        try:
+            while not self._stop.is_set():
+                done = self._client.write(A, numbered(name, number), deadline_s=30.0)
+                self.acknowledged[f"{name}/{number}"] = done.value
+                self.last[name] = number
+                number += 1
+        except BaseException as exc:
+            self._failures.append(exc)
 
-            def block(session: Session, note: str = note, number: int = number) -> str:
-                keys = session.redis()
-                keys.set(note, session.environment)
-                keys.set(f"last/{name}", number)
-                keys.delete(f"{name}/{number - 3}")
-                session.postgres.execute("INSERT INTO docs (t, note) VALUES (%s, %s)", (A, note))
-                return session.environment
 
-            try:
-                acknowledged[note] = client.write(A, block, deadline_s=30.0).value
-                last[name] = number
-            except BaseException as exc:
-                failures.append(exc)
-                return
-            number += 1
+def numbered(name: int, number: int) -> Callable[[Session], str]:
+    """A block that leaves the last three keys of its thread, the number, and a row."""
 
-    threads = [threading.Thread(target=write, args=(name,)) for name in range(3)]
-    for thread in threads:
-        thread.start()
+    def block(session: Session) -> str:
+        keys, note = session.redis(), f"{name}/{number}"
+        keys.set(note, session.environment)
+        keys.set(f"last/{name}", number)
+        keys.delete(f"{name}/{number - 3}")
+        session.postgres.execute("INSERT INTO docs (t, note) VALUES (%s, %s)", (A, note))
+        return session.environment
+
+    return block
+
+
+def flip_at_random(two: Two, feeds: dict[str, Feed], seconds: float) -> tuple[str, int]:
+    """Turn the tenant to and fro; return its writer and epoch in the end."""
     dice = random.Random(5)
     source, epoch = "blue", 1
-    until = time.monotonic() + 4.0
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         target = OTHER[source]
         ticket = fence.fence(two.databases[source], A, epoch, 5.0, 5.0)
@@ -81,13 +99,21 @@ def test_every_write_is_with_the_writer_through_random_flips(two: Two) -> None:
         fence.activate(two.databases[target], A, epoch + 1)
         source, epoch = target, epoch + 1
         time.sleep(dice.uniform(0.0, 0.05))
-    stop.set()
-    for thread in threads:
-        thread.join()
-    assert not failures, failures
+    return source, epoch
+
+
+def test_every_write_is_with_the_writer_through_random_flips(two: Two) -> None:
+    """Redis is written by blocks only; whatever was acknowledged is at the last writer, and nothing else."""
+    feeds = {side: two.open_journal(side) for side in ("blue", "green")}
+    client = two.client()
+    warm(client)
+    client.listen()
+    with Writers(client, 3) as writers:
+        writer, epoch = flip_at_random(two, feeds, 4.0)
+    acknowledged = writers.acknowledged
     assert epoch > 8 and len(set(acknowledged.values())) == 2
-    here = two.redis[source]
-    for name, number in last.items():
+    here = two.redis[writer]
+    for name, number in writers.last.items():
         assert here.get(f"last/{name}") == b"%d" % number
         kept = {f"{name}/{n}" for n in range(max(number - 2, 0), number + 1)}
         assert {key.decode() for key in here.keys(f"{name}/*")} == kept

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -11,21 +10,19 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
-from redis_server import RedisServer
 from two_environments import A, Two, warm
 
 from tenant_lifecycle.client.environment import Environment
 from tenant_lifecycle.client.session import Session
+from tenant_lifecycle.sandbox.redis import RedisServer
 from tenant_lifecycle.testing.proxy import FaultProxy
 
 
 @pytest.fixture
 def lonely(tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis of the test's own, which it may stop and freeze."""
-    server = RedisServer(tmp_path)
-    yield server
-    server.process.send_signal(signal.SIGCONT)
-    server.stop()
+    with RedisServer(tmp_path) as server:
+        yield server
 
 
 def beside(two: Two, port: int) -> dict[str, Environment]:
@@ -65,7 +62,7 @@ def test_a_request_of_unknown_outcome_keeps_its_key_open(two: Two, lonely: Redis
     client = two.client(environments=beside(two, lonely.port), mirror_timeout_s=0.2)
     warm(client)
     assert not any(entry.open for entry in two.entries())
-    lonely.process.send_signal(signal.SIGSTOP)
+    lonely.pause()
     began = time.monotonic()
     client.write(A, put("k"))
     assert time.monotonic() - began < 10
@@ -118,7 +115,7 @@ def test_a_block_that_cannot_keep_its_keys_open_fails(two: Two, lonely: RedisSer
     def block(session: Session) -> None:
         session.postgres.execute("INSERT INTO docs (t, note) VALUES (%s, 'n')", (A,))
         session.redis().set("k", 1)
-        lonely.process.send_signal(signal.SIGSTOP)
+        lonely.pause()
         door.hold = no_answer
 
     with pytest.raises(JournalUnreachable):

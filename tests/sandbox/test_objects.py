@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import time
 import urllib.error
@@ -20,16 +21,22 @@ SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=app/20260101/us-east-1/s
 
 
 def status(server: ObjectServer, key: str) -> int:
+    return status_and_content(server, key)[0]
+
+
+def status_and_content(server: ObjectServer, key: str) -> tuple[int, bytes]:
     try:
         request = urllib.request.Request(f"{server.endpoint}/bucket/{key}", headers=SIGNED)
         with urllib.request.urlopen(request, timeout=30) as answer:
-            return int(answer.status)
+            return answer.status, answer.read()
     except urllib.error.HTTPError as exc:
-        return exc.code
+        return exc.code, b""
 
 
 def put(server: ObjectServer, key: str) -> None:
-    request = urllib.request.Request(f"{server.endpoint}/bucket/{key}", b"x", headers=SIGNED, method="PUT")
+    request = urllib.request.Request(
+        f"{server.endpoint}/bucket/{key}", b"content", headers=SIGNED, method="PUT"
+    )
     urllib.request.urlopen(request, timeout=30).close()
 
 
@@ -82,3 +89,28 @@ def test_a_port_that_is_in_use_is_not_taken_and_a_known_one_is_waited_for(
         server.port = port
         with pytest.raises(ServerFailed, match="in use"):
             server.start()
+
+
+def test_it_is_told_to_fail_before_or_after_the_effect_and_to_break_off(tmp_path: Path) -> None:
+    with ObjectServer(tmp_path, buckets=("bucket",)) as server:
+        put(server, "k")
+        assert server.faults(slow_down=1.0)["slow_down"] == 1.0
+        assert status(server, "k") == 503
+        server.faults(slow_down=0.0, errors=1.0)
+        for number in range(20):
+            with pytest.raises(urllib.error.HTTPError, match="500"):
+                put(server, f"k{number}")
+        server.faults(errors=0.0, resets=1.0)
+        with pytest.raises((OSError, http.client.HTTPException)):
+            put(server, "late")
+        with pytest.raises((OSError, http.client.HTTPException)):
+            status_and_content(server, "k")
+        server.faults(resets=0.0)
+        assert server.faults() == {"slow_down": 0.0, "errors": 0.0, "resets": 0.0}
+        arrived = [status(server, f"k{number}") for number in range(20)]
+        assert 0 < arrived.count(200) < 20, "some of what failed was done, some was not"
+        assert status(server, "late") == 200, "done, although its answer never came"
+        with pytest.raises(ServerFailed, match="no fault is called 'slow'"):
+            server.faults(slow=1.0)
+        with pytest.raises(ServerFailed, match="share"):
+            server.faults(errors=2.0)

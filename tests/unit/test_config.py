@@ -50,7 +50,7 @@ policies:
   workers: 16
   verification_max_age: 2h30m
   max_repairs: 0
-  flip: {fence_ttl: 3s, lock_budget: 100ms, marker_budget: 1s, lag: 250ms, dirty_items: 10, attempts: 2, counter_margin: 0}
+  flip: {fence_ttl: 3s, pause_budget: 50ms, lock_budget: 100ms, marker_budget: 1s, lag: 250ms, dirty_items: 10, attempts: 2, counter_margin: 0}
   provision: {command: [./make, "{tenant}"], terraform: tf, timeout: 90s}
 tiers:
   platinum: {strategy: zero_downtime, workers: 8, flip: {attempts: 9}}
@@ -62,7 +62,7 @@ tiers:
     assert full.ownership_file == Path("/etc/tl/maps/ownership.yaml")
     expected = MigrationPolicy(
         cutover=Cutover.MANUAL, settle_s=43200.0, workers=16, verification_max_age_s=9000.0, max_repairs=0,
-        flip=FlipBudget(fence_ttl_s=3.0, lock_s=0.1, marker_s=1.0, dirty_items=10, lag_s=0.25, attempts=2, counter_margin=0),
+        flip=FlipBudget(fence_ttl_s=3.0, pause_s=0.05, lock_s=0.1, marker_s=1.0, dirty_items=10, lag_s=0.25, attempts=2, counter_margin=0),
         provision=ProvisionHook(("./make", "{tenant}"), "/etc/tl/tf", 90.0),
     )  # fmt: skip
     assert full.policy == expected

@@ -18,8 +18,10 @@ from tenant_lifecycle.cli import starting, worker
 from tenant_lifecycle.cli.audit import audit_app
 from tenant_lifecycle.cli.demo import demo
 from tenant_lifecycle.cli.drill import drill_app
+from tenant_lifecycle.cli.erase import erase_app
 from tenant_lifecycle.cli.errors import report, report_unexpected, report_usage
 from tenant_lifecycle.cli.exit_codes import ExitCode
+from tenant_lifecycle.cli.hold import hold_app
 from tenant_lifecycle.cli.invocation import Invocation, Opener
 from tenant_lifecycle.cli.map import map_app
 from tenant_lifecycle.cli.migrate import migrate_app
@@ -44,6 +46,8 @@ app.command()(starting.init)
 app.command()(starting.doctor)
 app.add_typer(migrate_app, name="migrate")
 app.command()(verify)
+app.add_typer(erase_app, name="erase")
+app.add_typer(hold_app, name="hold")
 app.add_typer(op_app, name="op")
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(map_app, name="map")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tenant_lifecycle.catalog.audit_log import AuditLog
 from tenant_lifecycle.model.findings import Finding
@@ -15,6 +15,9 @@ from tenant_lifecycle.model.policy import MigrationOptions
 from tenant_lifecycle.model.tenant import Tenant
 from tenant_lifecycle.model.verification import VerificationReport
 
+if TYPE_CHECKING:
+    from tenant_lifecycle.wiring.erasures import Erasures
+
 
 class Lifecycle(Protocol):
     """Everything ``tenantctl`` can ask for. Safe to use from several threads.
@@ -22,6 +25,10 @@ class Lifecycle(Protocol):
     ``source=None`` means the environment that is the tenant's writer. Whoever asks for a change is named by
     ``actor``. Errors are those of `tenant_lifecycle.errors`.
     """
+
+    @property
+    def erasures(self) -> Erasures:
+        """Requests to erase, and legal holds."""
 
     def doctor(self) -> list[Finding]:
         """Probe the control database and every store; a store that does not answer is a refusal, not an error."""

@@ -7,6 +7,7 @@ restarted comes back with its buckets empty. It checks no credentials.
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -22,6 +23,8 @@ from urllib.parse import quote
 
 import psutil  # type: ignore[import-untyped]
 
+from tenant_lifecycle.sandbox.guardian import guard
+from tenant_lifecycle.sandbox.object_faults import CONTROL
 from tenant_lifecycle.sandbox.postgres import ServerFailed, free_port
 
 __all__ = ["ObjectServer"]
@@ -114,6 +117,15 @@ class ObjectServer:
         if versioning:
             self._ask("PUT", f"{place}?versioning", _VERSIONING)
 
+    def faults(self, **shares: float) -> dict[str, float]:
+        """Change some faults (see `object_faults.ObjectFaults`) and return all: ``server.faults(slow_down=0.3)``.
+
+        Raises:
+            ServerFailed: no such fault, or not a share.
+        """
+        body = json.dumps(shares).encode()
+        return dict(json.loads(self._ask("POST" if shares else "GET", CONTROL, body)))
+
     def remove(self) -> None:
         """Stop it and delete what it wrote."""
         self.stop()
@@ -151,6 +163,7 @@ class ObjectServer:
                 # Ctrl-C is for us, not for the server.
                 start_new_session=True, env={**os.environ, "PYTHONWARNINGS": "ignore"},
             )  # fmt: skip
+        guard(process.pid)
         self._file.write_text(f"{process.pid} {self.port}\n")
         end = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
@@ -167,7 +180,7 @@ class ObjectServer:
             return False
         return True
 
-    def _ask(self, method: str, place: str, body: bytes = b"", ok: Iterable[int] = (200,)) -> None:
+    def _ask(self, method: str, place: str, body: bytes = b"", ok: Iterable[int] = (200,)) -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_TIMEOUT_S)
         # Its address is the first thing the emulator takes the service from.
         signed = "AWS4-HMAC-SHA256 Credential=sandbox/20260101/us-east-1/s3/aws4_request"
@@ -179,6 +192,7 @@ class ObjectServer:
             connection.close()
         if answer.status not in ok:
             raise ServerFailed(f"{method} {place}: {answer.status} {said.decode(errors='replace')}")
+        return said
 
     def _process(self) -> psutil.Process | None:
         """The process of our file, if it still is a server on that port."""

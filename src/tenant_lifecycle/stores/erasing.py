@@ -4,19 +4,19 @@ Two roles that never share code or credentials. `Erases` is asked of a store ope
 the same system opened with the verifier's credentials (read-only, seeing everything: row-level security off).
 A system that only one of them can be asked of is never "done". Every store here also is a `stores.base.Store`.
 
-Order of one erasure: `Plants.plant` (canaries) - `Closes.close` - `Erases.doomed` (all of it is frozen before
+Order of one erasure: `Plants.plant` (canaries) - `Closes.close_writes` - `Erases.doomed` (all of it is frozen before
 anything goes) - `Erases.erase` batch by batch - `Erases.settle` - `Searches.remaining` and `Searches.search`,
 twice, a settling time apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from tenant_lifecycle.model.erasure.manifest import Batch
+from tenant_lifecycle.model.erasure.match import Found, Match, Whose
 from tenant_lifecycle.model.erasure.outcome import Level
 from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.names import TenantId
@@ -118,7 +118,7 @@ class Erases(Protocol):
 class Closes(Protocol):
     """A store that can refuse one tenant's writes until it is opened again: a tombstone."""
 
-    def close(self, erasing: Erasing) -> None:
+    def close_writes(self, erasing: Erasing) -> None:
         """From now on every write of the tenant here is refused, those in flight are over. Bears repetition."""
 
     def reopen(self, erasing: Erasing) -> None:
@@ -129,28 +129,6 @@ class Closes(Protocol):
 
     def forget(self, erasing: Erasing) -> None:
         """Remove the tombstone when the last rescan is over; it names the tenant."""
-
-
-class Whose(StrEnum):
-    """Whom a match is about."""
-
-    TENANT = "tenant"
-    CONTROL = "control"
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """What was recognised in some bytes."""
-
-    whose: Whose
-    #: Which identifier: an opaque handle (``id``, ``canary``, ``alias/2``), never its text.
-    identifier: str
-    #: How it was written: ``plain``, ``base64``, ``hex``, ``url``, ``json``, ``gzip>plain`` ...
-    encoding: str
-
-
-#: Tells what is in some bytes, decoded in every way; given by the verifier.
-Found = Callable[[bytes], Sequence[Match]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from tenant_lifecycle import config as configuration
 from tenant_lifecycle import ownership_file
 from tenant_lifecycle.evidence_file import EvidenceConfig
+from tenant_lifecycle.model.erasure.policy import ErasurePolicy
 from tenant_lifecycle.model.keymap import IdSource, TenantIds
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.policy import MigrationPolicy
@@ -39,6 +40,9 @@ class Installation:
     tiers: Mapping[str, MigrationPolicy] = field(default_factory=dict)
     #: The file it was read from; a runner process of its own reads it again. None: no such process.
     file: Path | None = None
+    erasure: ErasurePolicy = field(default_factory=ErasurePolicy)
+    #: Opens the same systems with the verifier's credentials, by environment and name; anew at each call.
+    open_verifiers: Callable[[], Stores] = dict
     #: Opens the routers in front of the environments; each call opens them anew.
     open_routers: Callable[[], Routers] = lambda: Routers({})
     #: Opens routers and health sources anew at each call; None if there is no router.
@@ -78,6 +82,7 @@ def installation(config: configuration.Config) -> Installation:
         policy=config.policy,
         tiers={name: tier.policy for name, tier in config.tiers.items()},
         file=config.file,
+        erasure=config.erasure,
         open_routers=lambda: open_routers(config),
         open_steering=lambda: open_steering(config),
         evidence=config.evidence,
@@ -100,6 +105,13 @@ def _ids_of(opened: Mapping[str, Mapping[str, Store]], environments: Sequence[st
         return known
 
     return ids
+
+
+def close_stores(stores: Stores) -> None:
+    """Close every store; safe to repeat."""
+    for environment in stores.values():
+        for store in environment.values():
+            store.close()
 
 
 def find_installation(path: Path | None = None) -> Installation:

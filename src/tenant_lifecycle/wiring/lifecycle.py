@@ -15,6 +15,7 @@ from tenant_lifecycle.catalog.journal import SqlJournal
 from tenant_lifecycle.catalog.migrations import upgrade
 from tenant_lifecycle.catalog.operations import Operations, busy_error
 from tenant_lifecycle.catalog.tenants import Tenants
+from tenant_lifecycle.engine.definition import Definition
 from tenant_lifecycle.engine.driver import Driver
 from tenant_lifecycle.engine.runner import Runner
 from tenant_lifecycle.errors import LifecycleError, PlanChanged, UnknownTenant, UsageError
@@ -35,6 +36,7 @@ from tenant_lifecycle.model.plan import Cutover, MigrationPlan
 from tenant_lifecycle.model.policy import MigrationOptions, MigrationPolicy
 from tenant_lifecycle.model.tenant import Tenant
 from tenant_lifecycle.model.verification import VerificationReport
+from tenant_lifecycle.operations.erase.definition import Erase
 from tenant_lifecycle.operations.migrate.definition import Migrate
 from tenant_lifecycle.operations.migrate.planning import plan_migration
 from tenant_lifecycle.operations.migrate.provision import refuse, seen
@@ -44,8 +46,9 @@ from tenant_lifecycle.operations.verify import verify_tenant
 from tenant_lifecycle.stores.base import Fences, Store
 from tenant_lifecycle.traffic.steering import Steering
 from tenant_lifecycle.wiring.checkpoints import signing
+from tenant_lifecycle.wiring.erasures import Erasures
 from tenant_lifecycle.wiring.evidence import open_audit_log
-from tenant_lifecycle.wiring.installation import Installation, Stores
+from tenant_lifecycle.wiring.installation import Installation, Stores, close_stores
 from tenant_lifecycle.wiring.runner_process import ensure_runner_process, only_runner
 
 
@@ -59,6 +62,7 @@ class Lifecycle:
         self._operations = Operations(self.database)
         self._tenants = Tenants(self.database)
         self._journal = SqlJournal(self.database)
+        self.erasures = Erasures(installation, self.database, lambda: self.stores)
         self._stores: Stores | None = None
         self._steering: Steering | None = None
         self._steered = False
@@ -73,7 +77,8 @@ class Lifecycle:
     def close(self) -> None:
         """Close stores and the control database; safe to repeat."""
         stores, self._stores = self._stores or {}, None
-        _close(stores)
+        close_stores(stores)
+        self.erasures.close()
         if self._steering is not None:
             self._steering.close()
         self.database.close()
@@ -284,6 +289,12 @@ class Lifecycle:
         spec = operation.spec
         chosen = MigrationOptions(Cutover(spec["cutover"]), float(spec["settle_s"]), int(spec["workers"]))
         stores = self.installation.open_stores((spec["source"], spec["target"]))
+        emptying, close_verifiers = self.erasures.emptying(spec["source"])
+
+        def close() -> None:
+            close_stores(stores)
+            close_verifiers()
+
         return Session(
             operation_id=operation.id,
             tenant=TenantId(operation.tenant_id),
@@ -291,14 +302,15 @@ class Lifecycle:
             pair=pair_up(spec["source"], spec["target"], stores),
             policy=self.policy(operation.tenant_id, chosen),
             folder=self.installation.state_folder / "spool" / operation.id,
-            close_stores=lambda: _close(stores),
+            close_stores=close,
+            emptying=emptying,
             steering=self.installation.open_steering() if spec.get("steps") else None,
             reports=self.installation.state_folder / "postmortems",
             history=lambda: self.latest_events(operation.id, 1000),
         )
 
-    def _definitions(self) -> Mapping[str, Migrate]:
-        return {Migrate.name: Migrate(self.open_session)}
+    def _definitions(self) -> Mapping[str, Definition]:
+        return {Migrate.name: Migrate(self.open_session), Erase.name: Erase(self.erasures.open_session)}
 
     def driver(self, *, ttl_s: float = 10.0) -> Driver:
         """Drives every kind of operation this version knows."""
@@ -350,9 +362,3 @@ def _new_migration(plan: MigrationPlan, reason: str, actor: str) -> NewOperation
         plan_hash=plan.hash,
         reason=reason,
     )
-
-
-def _close(stores: Stores) -> None:
-    for environment in stores.values():
-        for store in environment.values():
-            store.close()

@@ -11,7 +11,7 @@ from tenant_lifecycle.model.strategy import EXPLAINED, Strategy
 from tenant_lifecycle.operations.migrate.feeds import keyed_stores
 from tenant_lifecycle.operations.migrate.provision import look
 from tenant_lifecycle.operations.pairs import Pair, StorePair
-from tenant_lifecycle.stores.base import Copies, Follows, Keyed
+from tenant_lifecycle.stores.base import Copies, Follows, Keyed, Store
 from tenant_lifecycle.traffic.steering import Steering
 
 #: What one copy worker is assumed to move, until this installation has measured better. Source: bench copy,
@@ -42,8 +42,8 @@ def plan_migration(
     findings: list[Finding] = look(pair, tenant)
     steps = steps_of(policy, steering)
     findings += [*look_at_strategy(policy), *look_at_traffic(steps, steering), *look_at_writers(pair)]
-    stores = tuple(_store_plan(stores, tenant, exact) for stores in pair.stores)
-    size = sum(store.bytes for store in stores)
+    moved = tuple(_store_plan(stores, tenant, exact) for stores in pair.stores)
+    size = sum(store.bytes for store in moved)
     seconds = size / (ASSUMED_BYTES_PER_S * min(policy.workers, 4))
     return MigrationPlan(
         tenant=tenant,
@@ -52,7 +52,7 @@ def plan_migration(
         cutover=policy.cutover,
         settle_s=policy.settle_s,
         workers=policy.workers,
-        stores=stores,
+        stores=(*moved, *(_staying_plan(store) for store in pair.staying)),
         findings=tuple(findings),
         estimate=Estimate(
             seconds, f"{ASSUMED_BYTES_PER_S / 1e6:.0f} MB/s per worker assumed, {size / 1e6:.1f} MB"
@@ -128,3 +128,7 @@ def _store_plan(stores: StorePair, tenant: TenantId, exact: bool) -> StorePlan:
         how.append("follow the journal of touched keys")
     sets = tuple(stores.source.inventory(tenant, exact=exact))
     return StorePlan(stores.name, stores.source.kind, sets, " + ".join(how) or "not moved")
+
+
+def _staying_plan(store: Store) -> StorePlan:
+    return StorePlan(store.name.rpartition("/")[2], store.kind, (), "stays where it is (moves: false)")
