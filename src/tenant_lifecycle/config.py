@@ -18,6 +18,7 @@ from tenant_lifecycle.model.flip import FlipBudget
 from tenant_lifecycle.model.plan import Cutover
 from tenant_lifecycle.model.policy import MigrationPolicy, ProvisionHook
 from tenant_lifecycle.model.strategy import Strategy
+from tenant_lifecycle.model.window import WindowPolicy, is_time_of_day
 from tenant_lifecycle.traffic_config import TrafficConfig, read_traffic
 from tenant_lifecycle.yaml_file import Node
 from tenant_lifecycle.yaml_file import load as load_yaml
@@ -243,6 +244,7 @@ _POLICY_KEYS = frozenset(
         "provision",
         "cutover_steps",
         "gates",
+        "window",
     }
 )
 
@@ -268,6 +270,7 @@ def _with(fields: Mapping[str, Node], base: MigrationPolicy, folder: Path) -> Mi
         provision=get("provision", lambda node: _hook(node, folder), base.provision),
         cutover_steps=get("cutover_steps", read_steps, base.cutover_steps),
         gates=get("gates", lambda node: read_gates(node, base.gates), base.gates),
+        window=get("window", lambda node: _window(node, base.window), base.window),
     )
 
 
@@ -291,6 +294,14 @@ def _flip(node: Node, base: FlipBudget) -> FlipBudget:
             "or the fence ends before a flip can"
         )
     return budget
+
+
+def _window(node: Node, base: WindowPolicy) -> WindowPolicy:
+    fields = node.mapping({"opens", "for"})
+    opens = fields["opens"].text() if "opens" in fields else base.opens
+    if "opens" in fields and not is_time_of_day(opens):
+        raise fields["opens"].error('a time of day in UTC is needed, such as "02:30"')
+    return WindowPolicy(opens, _positive(fields["for"]) if "for" in fields else base.seconds)
 
 
 def _hook(node: Node, folder: Path) -> ProvisionHook:

@@ -186,7 +186,10 @@ class Lifecycle:
         if not tenant:
             raise UsageError("the tenant's id is empty", next_step="tenantctl tenant list")
         pair = self.pair(source or self.home(tenant), target)
-        return plan_migration(pair, tenant, self.policy(tenant, options), exact=exact, steering=self.steering)
+        return plan_migration(
+            pair, tenant, self.policy(tenant, options), exact=exact, steering=self.steering,
+            now=self.database.now(),
+        )  # fmt: skip
 
     def start_migration(
         self,
@@ -289,7 +292,7 @@ class Lifecycle:
             policy=self.policy(operation.tenant_id, chosen),
             folder=self.installation.state_folder / "spool" / operation.id,
             close_stores=lambda: _close(stores),
-            steering=self.installation.open_steering() if spec.get("steps") else None,
+            steering=self.installation.open_steering() if spec.get("steps") or "window" in spec else None,
             reports=self.installation.state_folder / "postmortems",
             history=lambda: self.latest_events(operation.id, 1000),
         )
@@ -334,11 +337,18 @@ def _new_migration(plan: MigrationPlan, reason: str, actor: str) -> NewOperation
             "workers": plan.workers,
             "strategy": plan.strategy.value,
             "steps": list(plan.steps),
+            **_window(plan),
         },
         plan={"stores": [[s.store, s.kind, s.items, s.bytes] for s in plan.stores]},
         plan_hash=plan.hash,
         reason=reason,
     )
+
+
+def _window(plan: MigrationPlan) -> dict[str, object]:
+    if plan.window is None:
+        return {}
+    return {"window": {"opens_at": plan.window.opens_at, "seconds": plan.window.seconds}}
 
 
 def _close(stores: Stores) -> None:

@@ -32,7 +32,9 @@ def create_feed(ctx: StepContext) -> Outcome:
 def copy(ctx: StepContext) -> Outcome:
     """Step: copy every part of every store; parts are work items, the feed spools meanwhile."""
     session: Session = ctx.session
-    session.followers(FORWARD, applying=False)
+    if session.window is None:
+        # In a window nothing changes; the source keeps what does if the fence is lost, until somebody follows.
+        session.followers(FORWARD, applying=False)
     parts: dict[str, tuple[StorePair, Part]] = {}
     for pair in session.pair.stores:
         if isinstance(pair.source, Copies):
@@ -201,4 +203,5 @@ def prepare_way_back(ctx: StepContext) -> Outcome:
 def _check(ctx: StepContext, session: Session) -> None:
     """A safe point of the driver that is also one of the feeds: a dead feed ends the step."""
     ctx.check()
+    session.check_window()
     session.check_followers()

@@ -4,6 +4,9 @@
     then as often as people want:  [promote/1]  flip/n  settle/n      (odd n: to the target, even n: back)
     and at the end:                 verify before leaving, leave
 
+In a maintenance window: preflight, provision, arm, window (wait for it), feed, hold-writes, and from copy to flip/1
+under that fence.
+
 With routers, before every flip to the target:
 
     shift/10  shift/25  shift/50            each until its gates pass (the second time: shift/10/2 ...)
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 
 from tenant_lifecycle.engine.definition import Definition
 from tenant_lifecycle.engine.retry import Retry
@@ -24,8 +28,10 @@ from tenant_lifecycle.errors import WrongState
 from tenant_lifecycle.model.gates import OnFailure
 from tenant_lifecycle.model.operation import Operation, Outputs, State
 from tenant_lifecycle.model.plan import Cutover
+from tenant_lifecycle.model.strategy import Strategy
 from tenant_lifecycle.operations.migrate import (
     copying,
+    holding,
     leaving,
     postmortem,
     proving,
@@ -67,7 +73,8 @@ class Migrate(Definition):
         return self._session(operation, token)
 
     def steps(self, operation: Operation, outputs: Outputs) -> Sequence[Step]:
-        steps = list(_filling())
+        windowed = operation.spec.get("strategy") == Strategy.MAINTENANCE_WINDOW
+        steps = list(_filling_in_window() if windowed else _filling())
         climbs = Climbs(tuple(operation.spec.get("steps") or ()))
         if operation.spec.get("cutover") == Cutover.MANUAL:
             steps.append(
@@ -77,7 +84,7 @@ class Migrate(Definition):
         while True:
             if way_of(turn) == FORWARD and not climbs.climb(steps, outputs):
                 return steps
-            steps.append(_flip(turn))
+            steps.append(_flip(turn, in_window=windowed and turn == 1))
             if way_of(turn) == BACK:
                 climbs.report(steps)
             steps.append(_settle(turn))
@@ -145,6 +152,19 @@ def _filling() -> tuple[Step, ...]:
         Step("way-back", "prepare and prove the way back", run, copying.prepare_way_back, retry=PATIENT),
         Step("verify", "verify every item", run, proving.verify, retry=PATIENT),
     )
+
+
+def _filling_in_window() -> tuple[Step, ...]:
+    """The same, under a fence from before the copy: everything that can be done beforehand is done beforehand."""
+    before = [replace(step, on_error=OnError.FAIL) for step in _filling()]
+    at = next(index for index, step in enumerate(before) if step.key == "feed")
+    wait = Step("window", "wait for the window", StepKind.WAIT, holding.await_window, on_error=OnError.FAIL)
+    hold = Step(
+        "hold-writes", "hold writes for the window", StepKind.IDEMPOTENT, holding.hold_writes, retry=PATIENT,
+        on_error=OnError.FAIL,
+    )  # fmt: skip
+    inside = (replace(step, run=holding.in_window(step.run)) for step in before[at + 1 :])
+    return (*before[:at], wait, before[at], hold, *inside)
 
 
 class Climbs:
@@ -233,9 +253,10 @@ def _give_up(incident: int) -> Step:
     )
 
 
-def _flip(turn: int) -> Step:
+def _flip(turn: int, *, in_window: bool = False) -> Step:
     where = "the target" if way_of(turn) == FORWARD else "the source again"
-    return Step(f"flip/{turn}", f"make {where} the writer", StepKind.IDEMPOTENT, turning.flip, retry=PATIENT)
+    step = Step(f"flip/{turn}", f"make {where} the writer", StepKind.IDEMPOTENT, turning.flip, retry=PATIENT)
+    return replace(step, run=holding.in_window(step.run), on_error=OnError.FAIL) if in_window else step
 
 
 def _settle(turn: int) -> Step:

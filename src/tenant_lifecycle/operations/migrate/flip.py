@@ -17,6 +17,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from tenant_lifecycle.errors import FlipAbandoned, LifecycleError, StoreError, VerificationFailed
 from tenant_lifecycle.model.flip import FlipBudget, FlipTiming
@@ -29,6 +30,25 @@ from tenant_lifecycle.stores.base import Fences, Follower, Schemas
 FEW_ITEMS, SHRINKING_LOOKS = 40, 3
 
 
+class Fencing(Protocol):
+    """A fence that is up already, and whose holder lends it to attempts."""
+
+    def close(self, epoch: int, budget: FlipBudget) -> str:
+        """Nobody writes until the ticket's end; returns the ticket.
+
+        Raises:
+            FlipAbandoned: the fence was lost.
+            StoreBusy: somebody holds the tenant's lock longer than the budget.
+            WindowOver: there is no time left.
+        """
+
+    def reopen(self, ticket: str) -> None:
+        """The attempt is given up."""
+
+    def committed(self) -> None:
+        """The attempt's commit point was passed."""
+
+
 @dataclass(frozen=True)
 class Direction:
     """Everything a flip from ``pair.source`` to ``pair.target`` needs, open and running."""
@@ -39,6 +59,21 @@ class Direction:
     proofs: dict[str, Proof]
     #: The other direction's followers: they must be alive before the flip, for they are the way back.
     way_back: dict[str, Follower]
+    #: Who holds the writes already, in a maintenance window; None: the attempt puts the fence up itself.
+    fencing: Fencing | None = None
+
+    def close(self, epoch: int, budget: FlipBudget) -> str:
+        """The source's fence, put up for this attempt; returns its ticket."""
+        if self.fencing is not None:
+            return self.fencing.close(epoch, budget)
+        return self.source.fence(self.tenant, epoch, budget.fence_ttl_s, budget.lock_s)
+
+    def reopen(self, ticket: str) -> None:
+        """The attempt is given up: writes go on, or the window does."""
+        if self.fencing is not None:
+            self.fencing.reopen(ticket)
+        else:
+            self.source.release(self.tenant, ticket)
 
     @property
     def source(self) -> Fences:
@@ -109,7 +144,7 @@ def attempt(direction: Direction, epoch: int, budget: FlipBudget) -> FlipTiming:
         StoreBusy: somebody holds the tenant's lock; the source goes on as writer.
     """
     began = time.perf_counter()
-    ticket = direction.source.fence(direction.tenant, epoch, budget.fence_ttl_s, budget.lock_s)
+    ticket = direction.close(epoch, budget)
     drained = time.perf_counter()
     try:
         marked, compared, raised, dirty = _settle_under_fence(direction, budget)
@@ -117,11 +152,13 @@ def attempt(direction: Direction, epoch: int, budget: FlipBudget) -> FlipTiming:
     except LifecycleError:
         # If the source does not answer, the fence's deadline does the same a moment later.
         with suppress(StoreError):
-            direction.source.release(direction.tenant, ticket)
+            direction.reopen(ticket)
         raise
     if not committed:
         raise FlipAbandoned("the fence ran out before the commit point; writes went on at the source")
     moved = time.perf_counter()
+    if direction.fencing is not None:
+        direction.fencing.committed()
     direction.target.activate(direction.tenant, epoch + 1)
     done = time.perf_counter()
     return FlipTiming(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from tenant_lifecycle.errors import UnknownTenant
 from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.plan import Estimate, MigrationPlan, StorePlan
 from tenant_lifecycle.model.policy import MigrationPolicy
-from tenant_lifecycle.model.strategy import EXPLAINED, Strategy
+from tenant_lifecycle.model.strategy import Strategy
+from tenant_lifecycle.operations.migrate.choosing import expected_pause, explain, look_at_window, window_of
 from tenant_lifecycle.operations.migrate.feeds import keyed_stores
 from tenant_lifecycle.operations.migrate.provision import look
 from tenant_lifecycle.operations.pairs import Pair, StorePair
@@ -26,8 +29,11 @@ def plan_migration(
     *,
     exact: bool = False,
     steering: Steering | None = None,
+    now: float | None = None,
 ) -> MigrationPlan:
     """Look at both environments and say what would happen; changes nothing.
+
+    ``now``, in seconds since 1970, tells when the next window opens.
 
     Raises:
         UnknownTenant: no store of the source holds the tenant.
@@ -41,10 +47,16 @@ def plan_migration(
         )
     findings: list[Finding] = look(pair, tenant)
     steps = steps_of(policy, steering)
-    findings += [*look_at_strategy(policy), *look_at_traffic(steps, steering), *look_at_writers(pair)]
     stores = tuple(_store_plan(stores, tenant, exact) for stores in pair.stores)
     size = sum(store.bytes for store in stores)
-    seconds = size / (ASSUMED_BYTES_PER_S * min(policy.workers, 4))
+    copying = Estimate(
+        size / (ASSUMED_BYTES_PER_S * min(policy.workers, 4)),
+        f"{ASSUMED_BYTES_PER_S / 1e6:.0f} MB/s per worker assumed, {size / 1e6:.1f} MB",
+    )
+    pause = expected_pause(policy, copying)
+    findings += [
+        *look_at_window(pair, policy, pause), *look_at_traffic(steps, steering), *look_at_writers(pair),
+    ]  # fmt: skip
     return MigrationPlan(
         tenant=tenant,
         source=pair.source,
@@ -54,39 +66,20 @@ def plan_migration(
         workers=policy.workers,
         stores=stores,
         findings=tuple(findings),
-        estimate=Estimate(
-            seconds, f"{ASSUMED_BYTES_PER_S / 1e6:.0f} MB/s per worker assumed, {size / 1e6:.1f} MB"
-        ),
+        estimate=copying,
         strategy=policy.strategy,
         why=explain(policy),
         steps=steps,
+        pause=pause,
+        window=window_of(policy, time.time() if now is None else now),
     )
 
 
 def steps_of(policy: MigrationPolicy, steering: Steering | None) -> tuple[int, ...]:
-    """The shares that requests move by; none without a router."""
-    return policy.cutover_steps if steering is not None else ()
-
-
-def explain(policy: MigrationPolicy) -> str:
-    """Which strategy, why, and what it does, in one sentence."""
-    return f"{policy.strategy.value} ({policy.strategy_why}): {EXPLAINED[policy.strategy]}"
-
-
-def look_at_strategy(policy: MigrationPolicy) -> list[Finding]:
-    """A strategy that this version cannot follow is refused: half of one would be worse than none."""
-    if policy.strategy is Strategy.ZERO_DOWNTIME:
-        return []
-    if policy.strategy is Strategy.HYBRID:
-        why = "hybrid is no way to move one tenant: it says which way each tier has"
-    else:
-        why = f"this version does not move tenants by {policy.strategy.value} yet"
-    return [
-        Finding(
-            "plan.strategy", Severity.REFUSAL, f"{why} ({policy.strategy_why})",
-            "tenantctl migrate plan --strategy zero_downtime", "strategy",
-        )
-    ]  # fmt: skip
+    """The shares that requests move by; none without a router, or while writes are held."""
+    if steering is None or policy.strategy is Strategy.MAINTENANCE_WINDOW:
+        return ()
+    return policy.cutover_steps
 
 
 def look_at_writers(pair: Pair) -> list[Finding]:
