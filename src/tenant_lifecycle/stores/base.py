@@ -28,7 +28,7 @@ from tenant_lifecycle.model.verification import Difference, DifferenceKind
 __all__ = [
     "Check", "Compared", "Copied", "Copies", "Difference", "DifferenceKind", "Digests", "Feed", "FenceRow", "FenceState",
     "Fences", "Follower", "Follows", "Hints", "Journals", "Keyed", "Keys", "Lag", "Part", "Prepares", "Removes",
-    "Resolves", "Schemas", "SetSize", "Store", "Touch", "Windows",
+    "Resolves", "Schemas", "SetSize", "Shares", "Store", "Touch", "Windows",
 ]  # fmt: skip
 
 #: Called between chunks of long work; raises when the driver lost its lease or a person wants a stop.
@@ -452,6 +452,18 @@ class Windows(Protocol):
 
     def loosen(self, tenant: TenantId, ticket: str, ttl_s: float, window_s: float) -> str | None:
         """A flip was given up: back to a window that ends in ``window_s``; None as `renew`."""
+
+
+@runtime_checkable
+class Shares(Protocol):
+    """A store that can tell whether another one is the very same data under another environment's name."""
+
+    def same_as(self, other: Store) -> bool:
+        """Whether a write here is a write there. False where it cannot be told for sure.
+
+        Raises:
+            StoreError: one of them does not answer, or does not say who it is.
+        """
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.journal import SqlJournal
@@ -32,9 +33,10 @@ from tenant_lifecycle.model.operation import (
 )
 from tenant_lifecycle.model.plan import Cutover, MigrationPlan
 from tenant_lifecycle.model.policy import MigrationOptions, MigrationPolicy
+from tenant_lifecycle.model.strategy import Strategy
 from tenant_lifecycle.model.tenant import Tenant
 from tenant_lifecycle.model.verification import VerificationReport
-from tenant_lifecycle.operations.migrate.definition import Migrate
+from tenant_lifecycle.operations.migrate.definition import Migrate, Roll
 from tenant_lifecycle.operations.migrate.planning import plan_migration
 from tenant_lifecycle.operations.migrate.provision import refuse, seen
 from tenant_lifecycle.operations.migrate.session import Session
@@ -119,12 +121,20 @@ class Lifecycle:
         Raises:
             UnknownTenant: no environment holds the tenant.
         """
-        for name, stores in self.stores.items():
-            for store in stores.values():
-                if isinstance(store, Fences) and store.holds(tenant):
-                    row = store.fence_row(tenant)
-                    if row is None or writer(seen(row), None) == "source":
-                        return name
+        accepting = [
+            name
+            for name, stores in self.stores.items()
+            for store in stores.values()
+            if isinstance(store, Fences) and store.holds(tenant)
+            if (row := store.fence_row(tenant)) is None or writer(seen(row), None) == "source"
+        ]
+        if len(accepting) > 1:
+            # They share a database: where the tenant's code runs is what a rolling move noted.
+            with suppress(UnknownTenant):
+                noted = self._tenants.get(tenant).environment
+                return noted if noted in accepting else accepting[0]
+        if accepting:
+            return accepting[0]
         raise UnknownTenant(f"no environment holds tenant {tenant!r}", next_step="tenantctl tenant list")
 
     def tenants(self, *, environment: str | None = None) -> list[Tenant]:
@@ -284,21 +294,25 @@ class Lifecycle:
         spec = operation.spec
         chosen = MigrationOptions(Cutover(spec["cutover"]), float(spec["settle_s"]), int(spec["workers"]))
         stores = self.installation.open_stores((spec["source"], spec["target"]))
+        pair = pair_up(spec["source"], spec["target"], stores)
+        rolling = operation.definition == Roll.name
+        steered = spec.get("steps") or "window" in spec or rolling
         return Session(
             operation_id=operation.id,
             tenant=TenantId(operation.tenant_id),
             token=token,
-            pair=pair_up(spec["source"], spec["target"], stores),
+            pair=Pair(pair.source, pair.target, ()) if rolling else pair,
+            shared=pair if rolling else None,
             policy=self.policy(operation.tenant_id, chosen),
             folder=self.installation.state_folder / "spool" / operation.id,
             close_stores=lambda: _close(stores),
-            steering=self.installation.open_steering() if spec.get("steps") or "window" in spec else None,
+            steering=self.installation.open_steering() if steered else None,
             reports=self.installation.state_folder / "postmortems",
             history=lambda: self.latest_events(operation.id, 1000),
         )
 
     def _definitions(self) -> Mapping[str, Migrate]:
-        return {Migrate.name: Migrate(self.open_session)}
+        return {one.name: one(self.open_session) for one in (Migrate, Roll)}
 
     def driver(self, *, ttl_s: float = 10.0) -> Driver:
         """Drives every kind of operation this version knows."""
@@ -326,7 +340,7 @@ class Lifecycle:
 def _new_migration(plan: MigrationPlan, reason: str, actor: str) -> NewOperation:
     return NewOperation(
         kind=Migrate.kind,
-        definition=Migrate.name,
+        definition=(Roll if plan.strategy is Strategy.ROLLING else Migrate).name,
         tenant_id=plan.tenant,
         requested_by=actor,
         spec={

@@ -36,6 +36,7 @@ from tenant_lifecycle.operations.migrate import (
     postmortem,
     proving,
     provision,
+    rolling,
     settling,
     shifting,
     turning,
@@ -72,9 +73,20 @@ class Migrate(Definition):
     def session(self, operation: Operation, token: int) -> AbstractContextManager[Session]:
         return self._session(operation, token)
 
+    def filling(self, operation: Operation) -> Sequence[Step]:
+        """Everything up to the first flip."""
+        return _filling_in_window() if _windowed(operation) else _filling()
+
+    def flip(self, operation: Operation, turn: int) -> Step:
+        """Flip number ``turn``."""
+        return _flip(turn, in_window=turn == 1 and _windowed(operation))
+
+    def leaving(self) -> list[Step]:
+        """What comes after the settle time."""
+        return _leaving()
+
     def steps(self, operation: Operation, outputs: Outputs) -> Sequence[Step]:
-        windowed = operation.spec.get("strategy") == Strategy.MAINTENANCE_WINDOW
-        steps = list(_filling_in_window() if windowed else _filling())
+        steps = list(self.filling(operation))
         climbs = Climbs(tuple(operation.spec.get("steps") or ()))
         if operation.spec.get("cutover") == Cutover.MANUAL:
             steps.append(
@@ -84,7 +96,7 @@ class Migrate(Definition):
         while True:
             if way_of(turn) == FORWARD and not climbs.climb(steps, outputs):
                 return steps
-            steps.append(_flip(turn, in_window=windowed and turn == 1))
+            steps.append(self.flip(operation, turn))
             if way_of(turn) == BACK:
                 climbs.report(steps)
             steps.append(_settle(turn))
@@ -92,7 +104,7 @@ class Migrate(Definition):
             if settled is None:
                 return steps
             if settled["next"] == "complete":
-                return steps + _leaving()
+                return steps + self.leaving()
             turn += 1
 
     def abort_steps(self, operation: Operation, outputs: Outputs) -> Sequence[Step]:  # noqa: ARG002
@@ -130,6 +142,49 @@ class Migrate(Definition):
 
     def aborted_state(self, operation: Operation, outputs: Outputs) -> State:  # noqa: ARG002
         return State.ROLLED_BACK if any(key.startswith("flip/") for key in outputs.begun) else State.ABORTED
+
+
+class Roll(Migrate):
+    """The requests of one tenant from ``spec['source']`` to ``spec['target']``, which use the same stores."""
+
+    name = "roll@1"
+
+    def filling(self, operation: Operation) -> Sequence[Step]:  # noqa: ARG002
+        return (
+            Step(
+                "preflight",
+                "make sure that no data has to move",
+                StepKind.IDEMPOTENT,
+                rolling.preflight,
+                retry=PATIENT,
+                on_error=OnError.FAIL,
+            ),
+        )
+
+    def flip(self, operation: Operation, turn: int) -> Step:  # noqa: ARG002
+        where = "the target" if way_of(turn) == FORWARD else "the source again"
+        return Step(
+            f"flip/{turn}", f"every request to {where}", StepKind.IDEMPOTENT, rolling.turn, retry=PATIENT
+        )
+
+    def leaving(self) -> list[Step]:
+        return [Step("leave", "end it", StepKind.IDEMPOTENT, rolling.end, retry=PATIENT, critical=True)]
+
+    def abort_steps(self, operation: Operation, outputs: Outputs) -> Sequence[Step]:  # noqa: ARG002
+        if "leave" in outputs.begun:
+            raise WrongState("too late to abort: it has ended", next_step="move the tenant the other way")
+        home = Step(
+            "abort/routes",
+            "every request to the source",
+            StepKind.IDEMPOTENT,
+            rolling.send_home,
+            retry=PATIENT,
+        )
+        return (home,) if any(key.startswith(("shift/", "flip/")) for key in outputs.begun) else ()
+
+
+def _windowed(operation: Operation) -> bool:
+    return operation.spec.get("strategy") == Strategy.MAINTENANCE_WINDOW
 
 
 def _filling() -> tuple[Step, ...]:

@@ -13,6 +13,7 @@ from tenant_lifecycle.model.strategy import Strategy
 from tenant_lifecycle.operations.migrate.choosing import expected_pause, explain, look_at_window, window_of
 from tenant_lifecycle.operations.migrate.feeds import keyed_stores
 from tenant_lifecycle.operations.migrate.provision import look
+from tenant_lifecycle.operations.migrate.rolling import look_at_router, look_at_stores
 from tenant_lifecycle.operations.pairs import Pair, StorePair
 from tenant_lifecycle.stores.base import Copies, Follows, Keyed
 from tenant_lifecycle.traffic.steering import Steering
@@ -45,18 +46,23 @@ def plan_migration(
             f"no tenant {tenant!r} in environment {pair.source!r}",
             next_step=f"tenantctl tenant list --environment {pair.source}",
         )
-    findings: list[Finding] = look(pair, tenant)
     steps = steps_of(policy, steering)
-    stores = tuple(_store_plan(stores, tenant, exact) for stores in pair.stores)
-    size = sum(store.bytes for store in stores)
+    if policy.strategy is Strategy.ROLLING:
+        findings = [*look_at_stores(pair, tenant), *look_at_router(steering is not None)]
+        findings += look_at_traffic(steps, steering)
+    else:
+        findings = look(pair, tenant)
+    moves_data = policy.strategy is not Strategy.ROLLING
+    stores = tuple(_store_plan(stores, tenant, exact, moves_data=moves_data) for stores in pair.stores)
+    size = sum(store.bytes for store in stores) if moves_data else 0
     copying = Estimate(
         size / (ASSUMED_BYTES_PER_S * min(policy.workers, 4)),
         f"{ASSUMED_BYTES_PER_S / 1e6:.0f} MB/s per worker assumed, {size / 1e6:.1f} MB",
     )
     pause = expected_pause(policy, copying)
-    findings += [
-        *look_at_window(pair, policy, pause), *look_at_traffic(steps, steering), *look_at_writers(pair),
-    ]  # fmt: skip
+    if moves_data:
+        findings += look_at_window(pair, policy, pause)
+        findings += [*look_at_traffic(steps, steering), *look_at_writers(pair)]
     return MigrationPlan(
         tenant=tenant,
         source=pair.source,
@@ -111,13 +117,15 @@ def look_at_traffic(steps: tuple[int, ...], steering: Steering | None) -> list[F
     return findings
 
 
-def _store_plan(stores: StorePair, tenant: TenantId, exact: bool) -> StorePlan:
+def _store_plan(stores: StorePair, tenant: TenantId, exact: bool, *, moves_data: bool) -> StorePlan:
     how = []
-    if isinstance(stores.source, Copies):
+    if not moves_data:
+        how.append("stays where it is")
+    elif isinstance(stores.source, Copies):
         how.append("copy in parts")
-    if isinstance(stores.source, Follows):
+    if moves_data and isinstance(stores.source, Follows):
         how.append("follow the change stream")
-    elif isinstance(stores.source, Keyed):
+    elif moves_data and isinstance(stores.source, Keyed):
         how.append("follow the journal of touched keys")
     sets = tuple(stores.source.inventory(tenant, exact=exact))
     return StorePlan(stores.name, stores.source.kind, sets, " + ".join(how) or "not moved")

@@ -58,6 +58,8 @@ class Session:
     history: Callable[[], Sequence[Event]] = lambda: ()
     #: Compares data in a thread that was told to end; it is waited for before the proofs are used.
     data_watch: DataWatch | None = None
+    #: The environments with all their stores, where ``pair`` has none because no data moves.
+    shared: Pair | None = None
     #: The maintenance window that is open and held by this driver; None: writes go on, or the tenant has moved.
     window: HeldWindow | None = None
     _followers: dict[tuple[str, str], Follower] = field(default_factory=dict)

@@ -41,6 +41,7 @@ from tenant_lifecycle.stores.postgres import (
     probe,
     remove,
     repair,
+    sameness,
     schema,
     split,
 )
@@ -238,6 +239,11 @@ class PostgresStore:
 
     def ids(self, tenant: TenantId) -> TenantIds:
         return idsets.ids(self.database, tenant)
+
+    # -- Shares
+
+    def same_as(self, other: Store) -> bool:
+        return sameness.same(self.database, _database(other))
 
     # -- Removes
 

@@ -133,6 +133,11 @@ class RedisStore:
     ) -> Callable[[], None]:
         return hints.listen(self.server, tenant, on_key, on_gap)
 
+    # -- Shares
+
+    def same_as(self, other: Store) -> bool:
+        return incarnation.same(self.server, _server(other))
+
     # -- Removes
 
     def remove(self, feed: Feed, check: Check) -> Mapping[str, int]:
