@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from tenant_lifecycle.errors import ConfigError
 from tenant_lifecycle.gates_file import read_gates, read_steps
 from tenant_lifecycle.health_file import HealthConfig, read_health
+from tenant_lifecycle.model.changes import Changes
 from tenant_lifecycle.model.flip import FlipBudget
 from tenant_lifecycle.model.plan import Cutover
 from tenant_lifecycle.model.policy import MigrationPolicy, ProvisionHook
@@ -39,6 +40,8 @@ _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
         ("bucket",),
     ),
 }
+#: Kinds of ours that can tell which keys are touched.
+_HINTING = frozenset({"redis"})
 _MOST_WORKERS = 16
 
 T = TypeVar("T")
@@ -52,6 +55,8 @@ class StoreConfig:
     name: str
     kind: str
     settings: Mapping[str, str] = field(repr=False)
+    #: How its changes are learned during a move.
+    changes: Changes = Changes.CLIENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,13 @@ class Config:
     traffic: TrafficConfig = field(default_factory=TrafficConfig)
     #: Where the gates get their numbers from, by name.
     health: Mapping[str, HealthConfig] = field(default_factory=dict)
+
+    @property
+    def changes(self) -> Mapping[str, Changes]:
+        """How the changes of each store are learned, by its name."""
+        return {
+            name: store.changes for stores in self.environments.values() for name, store in stores.items()
+        }
 
     def policy_for(self, tier: str) -> MigrationPolicy:
         """The policy of a tier; of an unknown tier or none, the general one."""
@@ -140,6 +152,7 @@ def _read(top: Node, path: Path) -> Config:
     policy = _policy(sections.get("policies"), MigrationPolicy(), folder)
     policy, hybrid = _strategy(sections.get("policies"), policy, tiers)
     environments = _environments(sections["environments"])
+    _agreed(environments, sections["environments"])
     return Config(
         file=path,
         control_database=_control(sections.get("control"), own / "control.db", folder),
@@ -184,11 +197,35 @@ def _store(name: str, node: Node) -> StoreConfig:
     kind = node.mapping(required=("kind",))["kind"].text()
     if kind in _SETTINGS:
         allowed, required = _SETTINGS[kind]
-        fields = node.mapping(allowed | {"kind"}, required=required)
+        fields = node.mapping(allowed | {"kind", "changes"}, required=required)
     else:
         fields = node.mapping()
-    settings = {key: value.text() for key, value in fields.items() if key != "kind"}
-    return StoreConfig(name, kind, settings)
+    settings = {key: value.text() for key, value in fields.items() if key not in ("kind", "changes")}
+    return StoreConfig(name, kind, settings, _changes(fields.get("changes"), kind))
+
+
+def _changes(node: Node | None, kind: str) -> Changes:
+    if node is None:
+        return Changes.CLIENT
+    if kind == "postgres":
+        raise node.error("PostgreSQL has a change log, which is always followed; leave the key out")
+    chosen = Changes(node.choice(list(Changes)))
+    if chosen is Changes.HINTS and kind in _SETTINGS and kind not in _HINTING:
+        raise node.error(f"a store of kind {kind} tells nobody what is touched; reconcile compares instead")
+    return chosen
+
+
+def _agreed(environments: Mapping[str, Mapping[str, StoreConfig]], node: Node) -> None:
+    """A tenant moves both ways: one store is followed in one way, in whichever environment it is."""
+    seen: dict[str, tuple[str, Changes]] = {}
+    for environment, stores in environments.items():
+        for name, store in stores.items():
+            first, changes = seen.setdefault(name, (environment, store.changes))
+            if changes is not store.changes:
+                raise node.error(
+                    f"store {name!r} has changes {changes.value!r} in {first!r} and {store.changes.value!r} in "
+                    f"{environment!r}; say the same in both"
+                )
 
 
 def _tiers(

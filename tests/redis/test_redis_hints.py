@@ -11,6 +11,7 @@ from redis_pair import US, Pair, fill_stream, wait_until
 from tenant_lifecycle.errors import StoreRejected, StoreUnavailable
 from tenant_lifecycle.model.keymap import TenantIds
 from tenant_lifecycle.sandbox.redis import RedisServer
+from tenant_lifecycle.stores.base import Listening
 from tenant_lifecycle.stores.redis import hints
 
 MakePair = Callable[..., Pair]
@@ -23,7 +24,7 @@ class Heard:
 
     keys: list[bytes] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
-    stops: list[Callable[[], None]] = field(default_factory=list)
+    stops: list[Listening] = field(default_factory=list)
 
     def listen(self, pair: Pair, on_key: Callable[[bytes], None] | None = None) -> None:
         self.stops.append(pair.source.listen(US, on_key or self.keys.append, self.gaps.append))
@@ -34,7 +35,7 @@ def heard() -> Iterator[Heard]:
     made = Heard()
     yield made
     for stop in made.stops:
-        stop()
+        stop.stop()
 
 
 def test_every_touch_of_the_tenants_keys_is_told(pair: Pair, heard: Heard) -> None:
@@ -166,8 +167,8 @@ def test_listening_ends_and_a_dead_server_is_said_at_once(
     pair = make_pair((server, new_server()))
     heard = Heard()
     heard.listen(pair)
-    heard.stops[0]()
-    heard.stops[0]()
+    heard.stops[0].stop()
+    heard.stops[0].stop()
     wait_until(lambda: not pair.blue.client_list(_type="pubsub"))
     server.kill()
     with pytest.raises(StoreUnavailable):

@@ -163,7 +163,7 @@ class Lifecycle:
         return self._tenants.upsert(TenantUpdate(tenant, tier=tier, environment=environment))
 
     def pair(self, source: str, target: str) -> Pair:
-        return pair_up(source, target, self.stores)
+        return pair_up(source, target, self.stores, self.installation.changes)
 
     def verify(self, tenant: TenantId, source: str | None, target: str | None) -> VerificationReport:
         """Compare the tenant between two environments; None: those of its newest migration, writer first."""
@@ -294,7 +294,7 @@ class Lifecycle:
         spec = operation.spec
         chosen = MigrationOptions(Cutover(spec["cutover"]), float(spec["settle_s"]), int(spec["workers"]))
         stores = self.installation.open_stores((spec["source"], spec["target"]))
-        pair = pair_up(spec["source"], spec["target"], stores)
+        pair = pair_up(spec["source"], spec["target"], stores, self.installation.changes)
         rolling = operation.definition == Roll.name
         steered = spec.get("steps") or "window" in spec or rolling
         return Session(

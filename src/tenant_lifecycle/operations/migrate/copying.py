@@ -137,7 +137,8 @@ def catch_up(ctx: StepContext) -> Outcome:
             time.sleep(0.1)
             continue
         marks = {name: follower.mark() for name, follower in followers.items()}
-        calm = calm + 1 if all(followers[n].await_marker(mark, 5.0) for n, mark in marks.items()) else 0
+        waits = {name: followers[name].patience_s() / 12 for name in marks}
+        calm = calm + 1 if all(followers[n].await_marker(mark, waits[n]) for n, mark in marks.items()) else 0
     seconds = time.monotonic() - began
     return Done({"applied": sum(f.lag().applied for f in followers.values()), "seconds": round(seconds, 3)})
 

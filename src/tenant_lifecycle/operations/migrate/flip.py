@@ -19,7 +19,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from tenant_lifecycle.errors import FlipAbandoned, LifecycleError, StoreError, VerificationFailed
+from tenant_lifecycle.errors import (
+    FlipAbandoned,
+    LifecycleError,
+    PreconditionRefused,
+    StoreError,
+    VerificationFailed,
+)
 from tenant_lifecycle.model.flip import FlipBudget, FlipTiming
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.operations.pairs import Pair
@@ -106,6 +112,15 @@ def make_ready(direction: Direction, budget: FlipBudget) -> None:
             raise FlipAbandoned(
                 f"{proof.pair.source.name} is not verified against {proof.pair.target.name} yet"
             )
+        settles_s = proof.follower.settles_in_s()
+        if settles_s > budget.marker_s and direction.fencing is None:
+            raise PreconditionRefused(
+                f"comparing all of {proof.pair.source.name} takes {settles_s:.1f} s, and a flip has {budget.marker_s} s: "
+                "without the client or hints its last changes cannot be carried over under the fence",
+                next_step="abort, and start again with --strategy maintenance_window; or use the client or hints for it",
+            )
+        if settles_s > budget.marker_s:
+            _survey_in_window(proof)
         left = _shrink(proof)
         lag = proof.follower.lag()
         if left > budget.dirty_items:
@@ -116,6 +131,17 @@ def make_ready(direction: Direction, budget: FlipBudget) -> None:
             raise FlipAbandoned(
                 f"{proof.pair.target.name} is {lag.seconds:.2f} s behind, more than {budget.lag_s} s"
             )
+
+
+def _survey_in_window(proof: Proof) -> None:
+    """Compare all of a store that cannot be compared within a flip, while the window's fence is up.
+
+    Raises:
+        FlipAbandoned: not within the follower's patience.
+    """
+    follower = proof.follower
+    if not follower.await_marker(follower.mark(), follower.patience_s()):
+        raise FlipAbandoned(f"{proof.pair.source.name} could not be compared in full")
 
 
 def _shrink(proof: Proof) -> int:
@@ -181,7 +207,8 @@ def _settle_under_fence(direction: Direction, budget: FlipBudget) -> tuple[float
         raising = beside.submit(_raise_counters, direction, budget)
         outdated = {name: beside.submit(proof.outdated) for name, proof in direction.proofs.items()}
         settling = [
-            beside.submit(_settle_store, name, proof, deadline) for name, proof in direction.proofs.items()
+            beside.submit(_settle_store, name, proof, deadline, _surveyed(direction, proof, budget))
+            for name, proof in direction.proofs.items()
         ]
         settled = [one.result() for one in settling]
         for name, answer in outdated.items():
@@ -193,10 +220,15 @@ def _settle_under_fence(direction: Direction, budget: FlipBudget) -> tuple[float
     return marked, compared, time.perf_counter(), sum(dirty for _, dirty in settled)
 
 
-def _settle_store(name: str, proof: Proof, deadline: float) -> tuple[float, int]:
+def _surveyed(direction: Direction, proof: Proof, budget: FlipBudget) -> bool:
+    """Whether all of the store was compared under the window's fence already, because a flip has no time for it."""
+    return direction.fencing is not None and proof.follower.settles_in_s() > budget.marker_s
+
+
+def _settle_store(name: str, proof: Proof, deadline: float, surveyed: bool) -> tuple[float, int]:
     """Let the last changes of one store arrive, and compare what is dirty; the moment between, and how many."""
-    marker = proof.follower.mark()
-    if not proof.follower.await_marker(marker, max(0.0, deadline - time.monotonic())):
+    marker = "" if surveyed else proof.follower.mark()
+    if marker and not proof.follower.await_marker(marker, max(0.0, deadline - time.monotonic())):
         raise FlipAbandoned(f"the last changes did not reach {name} in time")
     marked = time.perf_counter()
     differences = proof.final_differences()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 
 from tenant_lifecycle.errors import UnknownTenant
+from tenant_lifecycle.model.changes import FOLLOWED
 from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.plan import Estimate, MigrationPlan, StorePlan
 from tenant_lifecycle.model.policy import MigrationPolicy
 from tenant_lifecycle.model.strategy import Strategy
 from tenant_lifecycle.operations.migrate.choosing import expected_pause, explain, look_at_window, window_of
-from tenant_lifecycle.operations.migrate.feeds import keyed_stores
+from tenant_lifecycle.operations.migrate.learning import look_at_changes
 from tenant_lifecycle.operations.migrate.provision import look
 from tenant_lifecycle.operations.migrate.rolling import look_at_router, look_at_stores
 from tenant_lifecycle.operations.pairs import Pair, StorePair
@@ -62,7 +63,7 @@ def plan_migration(
     pause = expected_pause(policy, copying)
     if moves_data:
         findings += look_at_window(pair, policy, pause)
-        findings += [*look_at_traffic(steps, steering), *look_at_writers(pair)]
+        findings += [*look_at_traffic(steps, steering), *look_at_changes(pair)]
     return MigrationPlan(
         tenant=tenant,
         source=pair.source,
@@ -86,19 +87,6 @@ def steps_of(policy: MigrationPolicy, steering: Steering | None) -> tuple[int, .
     if steering is None or policy.strategy is Strategy.MAINTENANCE_WINDOW:
         return ()
     return policy.cutover_steps
-
-
-def look_at_writers(pair: Pair) -> list[Finding]:
-    """What nobody but the application can know: whether its writes are entered in the journal."""
-    return [
-        Finding(
-            "plan.client", Severity.WARNING,
-            "changes of the tenant here are followed, and held at the flip, only if every application that writes "
-            "them uses tenant_lifecycle.client; a write past it during the move may be lost",
-            "make sure of it (docs/client.md), or stop those writers for the length of the move", one.source.name,
-        )
-        for one in keyed_stores(pair)
-    ]  # fmt: skip
 
 
 def look_at_traffic(steps: tuple[int, ...], steering: Steering | None) -> list[Finding]:
@@ -126,6 +114,6 @@ def _store_plan(stores: StorePair, tenant: TenantId, exact: bool, *, moves_data:
     if moves_data and isinstance(stores.source, Follows):
         how.append("follow the change stream")
     elif moves_data and isinstance(stores.source, Keyed):
-        how.append("follow the journal of touched keys")
+        how.append(FOLLOWED[stores.changes])
     sets = tuple(stores.source.inventory(tenant, exact=exact))
     return StorePlan(stores.name, stores.source.kind, sets, " + ".join(how) or "not moved")
