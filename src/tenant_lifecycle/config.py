@@ -209,7 +209,7 @@ def _changes(node: Node | None, kind: str) -> Changes:
         return Changes.CLIENT
     if kind == "postgres":
         raise node.error("PostgreSQL has a change log, which is always followed; leave the key out")
-    chosen = Changes(node.choice(list(Changes)))
+    chosen = Changes(node.choice([c.value for c in Changes]))
     if chosen is Changes.HINTS and kind in _SETTINGS and kind not in _HINTING:
         raise node.error(f"a store of kind {kind} tells nobody what is touched; reconcile compares instead")
     return chosen
