@@ -5,13 +5,13 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 
 .PHONY: demo test lint bench chaos clean
 
-.venv/.ready: pyproject.toml constraints.txt
+.venv/.ready: pyproject.toml constraints.txt packages/tenant-certificate-verify/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo "Setting up .venv (once, about a minute) ..."
 	@$(INSTALL) hatchling editables
-	@$(INSTALL) --no-build-isolation -e '.[sandbox,dev]'
+	@$(INSTALL) --no-build-isolation -e '.[sandbox,dev]' -e 'packages/tenant-certificate-verify[timestamp]'
 	@touch $@
 
 demo: .venv/.ready
@@ -24,6 +24,7 @@ lint: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy packages/tenant-certificate-verify/src
 	$(BIN)/lint-imports
 
 bench: .venv/.ready

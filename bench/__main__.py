@@ -23,6 +23,9 @@ BENCHES = {
     "verify": "comparison of equal tables against reladiff",
     "flip": "write pause of flips to and fro under load",
     "whole": "write pause of flips with every store, under requests over HTTP",
+    "client": "what the client library adds to a write",
+    "route": "push of a route to effect, Envoy and HAProxy",
+    "stores": "copy, digest and reconcile of keyed stores against a loop with their SDK",
     "lag": "lag at 10,000 row changes a second",
     "memory": "peak memory of a mover, small tenant and large",
 }

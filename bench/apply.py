@@ -14,9 +14,9 @@ import psycopg
 
 from bench import changes, native, rows
 from bench.measure import alternating, spread, stopwatch, until
+from bench.pair import store_pair
 from bench.report import Budget, Figure, Report
 from bench.servers import Servers, create_database, settle, two_servers
-from bench.stores import store_pair
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Feed
 

@@ -11,9 +11,9 @@ import psycopg
 
 from bench import rows
 from bench.measure import alternating, spread, stopwatch
+from bench.pair import proceed, store_pair
 from bench.report import Budget, Figure, Report
 from bench.servers import Servers, create_database, execute, psql, settle, two_servers
-from bench.stores import proceed, store_pair
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Feed
 

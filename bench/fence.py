@@ -11,9 +11,9 @@ import psycopg
 
 from bench import rows
 from bench.measure import percentile
+from bench.pair import store_pair
 from bench.report import Budget, Figure, Report
 from bench.servers import Servers, create_database, settle, two_servers
-from bench.stores import store_pair
 from tenant_lifecycle.model.cutover import Fence
 from tenant_lifecycle.model.names import TableName, TenantId
 from tenant_lifecycle.model.ownership import Hop, OwnershipMap, Via

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import percentile, until
+from bench.pair import proceed, store_pair
 from bench.report import Budget, Figure, Report
 from bench.servers import SETTINGS
-from bench.stores import proceed, store_pair
 from tenant_lifecycle.errors import FlipAbandoned, StoreBusy
 from tenant_lifecycle.model.cutover import Fence
 from tenant_lifecycle.model.flip import FlipTiming
@@ -136,9 +136,10 @@ def _fill(session: Session, stores: Any) -> None:
 def _turn(session: Session, way: str, seen: Seen) -> None:
     """One flip, tried again as the migration does it while a budget is not met."""
     decided, began = time.time(), time.perf_counter()
-    budget = session.policy.flip
     source, _target = session.fences(way)
-    for tries in range(budget.attempts):
+    attempts = session.policy.flip.attempts
+    for tries in range(attempts):
+        budget = session.policy.flip.for_attempt(tries + 1)
         try:
             direction = session.direction(way, proceed)
             epochs = {name: follower.epoch() for name, follower in direction.way_back.items()}
@@ -149,9 +150,9 @@ def _turn(session: Session, way: str, seen: Seen) -> None:
             break
         except (FlipAbandoned, StoreBusy) as error:
             seen.abandoned += 1
-            if tries + 1 == budget.attempts:
+            if tries + 1 == attempts:
                 raise RuntimeError("no flip in as many attempts as there are") from error
-            time.sleep(min(2.0, 0.05 * 1.5**tries))
+            time.sleep(min(2.0, 0.03 * 1.3**tries))
     seen.timings.append(timing)
     if way == BACK:
         seen.rollback_s.append(time.perf_counter() - began)

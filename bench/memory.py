@@ -17,9 +17,9 @@ from typing import Any
 import psycopg
 
 from bench import changes, rows
+from bench.pair import proceed, store_pair
 from bench.report import Budget, Figure, Report
 from bench.servers import Servers, create_database, settle, two_servers
-from bench.stores import proceed, store_pair
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Feed
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from tenant_lifecycle.sandbox.guardian import ending_with_us
 from tenant_lifecycle.sandbox.postgres import PostgresServer, installed
 
 #: Both servers, both sides of every comparison. fsync stays on; checkpoints stay out of the measured time.
@@ -42,9 +43,10 @@ def two_servers() -> Iterator[Servers]:
     blue = PostgresServer(16, folder / "blue", settings=SETTINGS)
     green = PostgresServer(18, folder / "green", settings=SETTINGS)
     try:
-        blue.start()
-        green.start()
-        yield Servers(blue, green, folder)
+        with ending_with_us():
+            blue.start()
+            green.start()
+            yield Servers(blue, green, folder)
     finally:
         for server in (blue, green):
             server.stop("immediate")

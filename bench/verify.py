@@ -10,9 +10,9 @@ import reladiff
 
 from bench import rows
 from bench.measure import alternating, spread, stopwatch
+from bench.pair import proceed, store_pair
 from bench.report import Budget, Figure, Report
 from bench.servers import create_database, execute, two_servers
-from bench.stores import proceed, store_pair
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.operations.pairs import StorePair
 

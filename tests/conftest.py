@@ -15,12 +15,19 @@ import pytest
 from sample_fixtures import sample_template, sandbox_pair
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.migrations import upgrade
+from tenant_lifecycle.sandbox.guardian import ending_with_us
 from tenant_lifecycle.sandbox.postgres import PostgresServer, installed
 
 __all__ = ["sample_template", "sandbox_pair"]
 
 #: A memory disk where there is one: the tests are about logic and crashes of ours, not about a slow disk.
 _FAST = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_server_outlives_the_tests() -> Iterator[None]:
+    with ending_with_us():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tenant_lifecycle.erasure_file import read_erasure
 from tenant_lifecycle.errors import ConfigError
+from tenant_lifecycle.evidence_file import EvidenceConfig, read_evidence
 from tenant_lifecycle.gates_file import read_gates, read_steps
 from tenant_lifecycle.health_file import HealthConfig, read_health
 from tenant_lifecycle.model.changes import Changes
+from tenant_lifecycle.model.erasure.policy import ErasurePolicy
 from tenant_lifecycle.model.flip import FlipBudget
 from tenant_lifecycle.model.plan import Cutover
 from tenant_lifecycle.model.policy import MigrationPolicy, ProvisionHook
@@ -31,13 +34,29 @@ DEFAULT_NAME, VARIABLE = "lifecycle.yaml", "TENANT_LIFECYCLE_CONFIG"
 #: Settings of the kinds of stores this distribution brings: which may stand there, and which must. Kinds of
 #: other packages take any setting here and check it themselves.
 _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
-    "postgres": (frozenset({"dsn"}), ("dsn",)),
+    "postgres": (frozenset({"data_folder", "dsn", "physical", "wal_archive_days"}), ("dsn",)),
     "redis": (frozenset({"url"}), ("url",)),
     "pinecone": (frozenset({"api_key", "create_index", "host", "index"}), ("api_key", "index")),
     "qdrant": (frozenset({"api_key", "collection", "path", "tenant_field", "url"}), ()),
     "s3": (
-        frozenset({"bucket", "endpoint", "region", "access_key", "secret_key", "profile"}),
+        frozenset(
+            {
+                "bucket",
+                "endpoint",
+                "region",
+                "access_key",
+                "secret_key",
+                "profile",
+                "replicas",
+                "bypass_governance",
+            }
+        ),
         ("bucket",),
+    ),
+    "duckdb": (frozenset({"moves", "path"}), ("path",)),
+    "cloudwatch": (
+        frozenset({"endpoint", "region", "access_key", "secret_key", "profile", "quiet", "old_lines"}),
+        (),
     ),
 }
 #: Kinds of ours that can tell which keys are touched.
@@ -57,6 +76,8 @@ class StoreConfig:
     settings: Mapping[str, str] = field(repr=False)
     #: How its changes are learned during a move.
     changes: Changes = Changes.CLIENT
+    #: What the verifier's settings change: its own credentials. None: it has none of its own.
+    verify: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +108,9 @@ class Config:
     traffic: TrafficConfig = field(default_factory=TrafficConfig)
     #: Where the gates get their numbers from, by name.
     health: Mapping[str, HealthConfig] = field(default_factory=dict)
+    erasure: ErasurePolicy = field(default_factory=ErasurePolicy)
+    #: The audit log and who signs.
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
 
     @property
     def changes(self) -> Mapping[str, Changes]:
@@ -141,6 +165,8 @@ def _read(top: Node, path: Path) -> Config:
             "policies",
             "traffic",
             "health",
+            "erasure",
+            "evidence",
         },
         required=("version", "environments"),
     )
@@ -163,6 +189,8 @@ def _read(top: Node, path: Path) -> Config:
         policy=policy,
         traffic=read_traffic(sections.get("traffic"), environments, folder),
         health=read_health(sections["health"]) if "health" in sections else {},
+        erasure=read_erasure(sections["erasure"]) if "erasure" in sections else ErasurePolicy(),
+        evidence=read_evidence(sections.get("evidence"), folder),
     )
 
 
@@ -195,13 +223,19 @@ def _environments(node: Node) -> dict[str, dict[str, StoreConfig]]:
 
 def _store(name: str, node: Node) -> StoreConfig:
     kind = node.mapping(required=("kind",))["kind"].text()
+    allowed: frozenset[str] | None = None
+    required: tuple[str, ...] = ()
     if kind in _SETTINGS:
         allowed, required = _SETTINGS[kind]
-        fields = node.mapping(allowed | {"kind", "changes"}, required=required)
-    else:
-        fields = node.mapping()
-    settings = {key: value.text() for key, value in fields.items() if key not in ("kind", "changes")}
-    return StoreConfig(name, kind, settings, _changes(fields.get("changes"), kind))
+    extra = frozenset({"kind", "verify", "changes"})
+    fields = node.mapping(allowed | extra if allowed is not None else None, required=required)
+    settings = {key: _setting(key, value) for key, value in fields.items() if key not in extra}
+    verify = None
+    if "verify" in fields:
+        verify = {key: _setting(key, value) for key, value in fields["verify"].mapping(allowed).items()}
+        if not verify:
+            raise fields["verify"].error("the verifier needs credentials of its own, or no section at all")
+    return StoreConfig(name, kind, settings, _changes(fields.get("changes"), kind), verify)
 
 
 def _changes(node: Node | None, kind: str) -> Changes:
@@ -226,6 +260,13 @@ def _agreed(environments: Mapping[str, Mapping[str, StoreConfig]], node: Node) -
                     f"store {name!r} has changes {changes.value!r} in {first!r} and {store.changes.value!r} in "
                     f"{environment!r}; say the same in both"
                 )
+
+
+def _setting(key: str, node: Node) -> str:
+    """A setting as text; some are written without quotes."""
+    if key == "moves":
+        return "true" if node.boolean() else "false"
+    return str(node.integer(minimum=1)) if key == "wal_archive_days" else node.text()
 
 
 def _tiers(
@@ -314,6 +355,7 @@ def _with(fields: Mapping[str, Node], base: MigrationPolicy, folder: Path) -> Mi
 def _flip(node: Node, base: FlipBudget) -> FlipBudget:
     durations = {
         "fence_ttl": "fence_ttl_s",
+        "pause_budget": "pause_s",
         "lock_budget": "lock_s",
         "marker_budget": "marker_s",
         "lag": "lag_s",

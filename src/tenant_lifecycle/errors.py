@@ -7,6 +7,8 @@
     │   ├── ConfigError              lifecycle.yaml or ownership.yaml; names file, line, nearest key
     │   ├── UnknownTenant            nobody by that name in the environment asked
     │   ├── UnknownOperation         no operation with that id
+    │   ├── UnknownRequest           no request to erase with that id
+    │   ├── UnknownHold              no legal hold with that id
     │   ├── UnsupportedByStore       the plan needs an ability this store lacks
     │   └── NotAvailable             this version does not do that yet
     ├── ConflictError                someone holds it, or it is in another state
@@ -17,6 +19,7 @@
     │   └── WrongState               the operation cannot do that now
     ├── PreconditionRefused          pre-flight or a gate says no; carries the findings
     │   ├── UnmappedData             closed world: data the ownership map does not mention
+    │   ├── NotCertifiable           an erasure is not in a state that a certificate may state
     │   ├── TargetOccupied           the target already holds rows of the tenant
     │   └── WindowOver               a maintenance window ended before the move was done; writes go on at the source
     ├── StoreError                   carries store (and tenant)
@@ -74,6 +77,14 @@ class UnknownOperation(UsageError):
     """There is no operation with that id."""
 
 
+class UnknownRequest(UsageError):
+    """No request to erase with that id."""
+
+
+class UnknownHold(UsageError):
+    """No legal hold with that id."""
+
+
 class UnsupportedByStore(UsageError):
     """The plan needs an ability that the store does not have."""
 
@@ -120,6 +131,10 @@ class PreconditionRefused(LifecycleError):
 
 class UnmappedData(PreconditionRefused):
     """The environment holds data that the ownership map does not mention."""
+
+
+class NotCertifiable(PreconditionRefused):
+    """The erasure is not in a state that a certificate may state; nothing was signed."""
 
 
 class TargetOccupied(PreconditionRefused):

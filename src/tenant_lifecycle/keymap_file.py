@@ -9,19 +9,30 @@
         families:
           answers: {template: "answer:{tenant}:*"}
           sessions: {template: "session:{tenant}:*", treatment: skip}
-        global: ["celery*"]
+        shared:
+          events: {template: "events:*", path: tenant_id}
+          online: {template: "online", owner: "{tenant}:*"}
+        global: ["rates:*"]
       objects:
         families:
           uploads: {named_in: {table: documents, column: object_key}, template: "uploads/*"}
+      warehouse:
+        tables:
+          main.events: {column: tenant_id}
+          main.chunks: {column: collection, ids: collection}
+        global: ["main.calendar"]
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from tenant_lifecycle.model.keymap import Family, IdSet, KeyMap, Treatment
 from tenant_lifecycle.model.names import TableName
+from tenant_lifecycle.model.sharedmap import Shared
+from tenant_lifecycle.model.tablemap import TableRule
 from tenant_lifecycle.model.templates import Template
 from tenant_lifecycle.yaml_file import Node
 
@@ -53,12 +64,52 @@ def _id_set(node: Node) -> IdSet:
 
 
 def _key_map(node: Node, ids: Mapping[str, IdSet]) -> KeyMap:
-    fields = node.mapping({"families", "global"}, required=("families",))
-    families = {name: _family(family, ids) for name, family in fields["families"].mapping().items()}
+    fields = node.mapping({"families", "global", "shared", "tables"})
+    if not {"families", "tables"} & fields.keys():
+        raise node.error("a store needs families of keys, or tables of rows")
+    families = {name: _family(family, ids) for name, family in _items(fields, "families")}
     globals_ = (
         [_template(item, frozenset()) for item in fields["global"].list()] if "global" in fields else []
     )
-    return KeyMap(families, tuple(globals_))
+    shared = dict(_items(fields, "shared"))
+    if twice := sorted(shared.keys() & families.keys()):
+        raise shared[twice[0]].error(f"{twice[0]!r} is the name of a family as well")
+    return KeyMap(
+        families,
+        tuple(globals_),
+        {name: _shared(one, ids) for name, one in shared.items()},
+        {name: _table_rule(one, ids) for name, one in _items(fields, "tables")},
+    )
+
+
+def _items(fields: Mapping[str, Node], key: str) -> Iterable[tuple[str, Node]]:
+    return fields[key].mapping().items() if key in fields else ()
+
+
+def _table_rule(node: Node, ids: Mapping[str, IdSet]) -> TableRule:
+    fields = node.mapping({"column", "ids"}, required=("column",))
+    of = fields["ids"].choice(ids) if "ids" in fields else None
+    return TableRule(fields["column"].text(), of)
+
+
+def _shared(node: Node, ids: Mapping[str, IdSet]) -> Shared:
+    fields = node.mapping({"template", "path", "owner", "personal"}, required=("template",))
+    owner = _template(fields["owner"], frozenset(ids) | {"tenant"}) if "owner" in fields else None
+    if owner is None and "path" not in fields:
+        raise node.error("whose a member is needs a path into it, or owner: what its text reads like")
+    if owner is not None and not owner.names:
+        raise fields["owner"].error("the owner has no placeholder, so every member would be every tenant's")
+    path = _path(fields["path"]) if "path" in fields else ()
+    personal = tuple(_path(one) for one in fields["personal"].list()) if "personal" in fields else ()
+    rule = Shared(_template(fields["template"], frozenset()), path, personal=personal)
+    return rule if owner is None else replace(rule, owner=owner)
+
+
+def _path(node: Node) -> tuple[str, ...]:
+    steps = tuple(node.text().split("."))
+    if not all(steps):
+        raise node.error("a path is names of fields with dots between them: body.1.tenant_id")
+    return steps
 
 
 def _family(node: Node, ids: Mapping[str, IdSet]) -> Family:
@@ -101,7 +152,9 @@ def render_key_sections(
     lines += [f"  {scalar(name)}: {_render_id_set(id_set, scalar, table)}" for name, id_set in ids.items()]
     lines += ["stores:"] if keys else []
     for store, key_map in keys.items():
-        lines += [f"  {scalar(store)}:", "    families:" if key_map.families else "    families: {}"]
+        lines.append(f"  {scalar(store)}:")
+        if key_map.families or not key_map.tables:
+            lines.append("    families:" if key_map.families else "    families: {}")
         for name, family in key_map.families.items():
             parts = []
             if family.template is not None:
@@ -111,9 +164,27 @@ def render_key_sections(
             if family.treatment is not Treatment.MOVE:
                 parts.append(f"treatment: {family.treatment}")
             lines.append(f"      {scalar(name)}: {{{', '.join(parts)}}}")
+        lines += ["    shared:"] if key_map.shared else []
+        for name, shared in key_map.shared.items():
+            lines.append(f"      {scalar(name)}: {{{_render_shared(shared, scalar)}}}")
+        lines += ["    tables:"] if key_map.tables else []
+        for name, rule in key_map.tables.items():
+            of = f", ids: {scalar(rule.ids)}" if rule.ids is not None else ""
+            lines.append(f"      {scalar(name)}: {{column: {scalar(rule.column)}{of}}}")
         if key_map.globals:
             lines.append(f"    global: [{', '.join(scalar(str(one)) for one in key_map.globals)}]")
     return lines
+
+
+def _render_shared(shared: Shared, scalar: Callable[[str], str]) -> str:
+    parts = [f"template: {scalar(str(shared.template))}"]
+    if shared.path:
+        parts.append(f"path: {scalar('.'.join(shared.path))}")
+    if not shared.path or shared.owner != Shared(shared.template).owner:
+        parts.append(f"owner: {scalar(str(shared.owner))}")
+    if shared.personal:
+        parts.append(f"personal: [{', '.join(scalar('.'.join(path)) for path in shared.personal)}]")
+    return ", ".join(parts)
 
 
 def _render_id_set(id_set: IdSet, scalar: Callable[[str], str], table: Callable[[TableName], str]) -> str:
@@ -139,12 +210,32 @@ def key_sections_schema() -> dict[str, Any]:
             "treatment": {"enum": [one.value for one in Treatment]},
         },
     }
+    shared = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["template"],
+        "anyOf": [{"required": ["path"]}, {"required": ["owner"]}],
+        "properties": {
+            "template": name,
+            "path": name,
+            "owner": name,
+            "personal": {"type": "array", "items": name},
+        },
+    }
+    rows = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["column"],
+        "properties": {"column": name, "ids": name},
+    }
     store = {
         "type": "object",
         "additionalProperties": False,
-        "required": ["families"],
+        "anyOf": [{"required": ["families"]}, {"required": ["tables"]}],
         "properties": {
+            "tables": {"type": "object", "additionalProperties": rows},
             "families": {"type": "object", "additionalProperties": family},
+            "shared": {"type": "object", "additionalProperties": shared},
             "global": {"type": "array", "items": name},
         },
     }

@@ -18,6 +18,7 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import TERMINAL, Operation, State
 from tenant_lifecycle.sandbox.environment import Sandbox
 from tenant_lifecycle.sandbox.haproxy import HAProxyServer
+from tenant_lifecycle.sandbox.http_load.load import HttpLoad
 from tenant_lifecycle.sandbox.servers import Server
 from tenant_lifecycle.wiring import Lifecycle
 
@@ -71,6 +72,8 @@ class Chaos:
     dice: random.Random
     id: str
     worker: WorkerProcess
+    #: What people do meanwhile.
+    load: HttpLoad
     done: list[str] = field(default_factory=list)
 
     def one(self) -> None:
@@ -80,13 +83,19 @@ class Chaos:
         fault()
 
     def finish(self) -> str:
-        """Let it come to an end, one way or the other; return the writer."""
+        """Let it come to an end, one way or the other; return the writer.
+
+        On a machine that is so busy that changes arrive faster than they are carried, people rest after a while.
+        """
         ending = self.dice.choice(["complete", "abort"])
         end = time.monotonic() + _PATIENCE_S
+        resting = time.monotonic() + _PATIENCE_S / 4
         while (operation := self.lifecycle.operation(self.id)).state not in TERMINAL:
             assert time.monotonic() < end, f"{operation.state} {operation.why} {operation.error} {self.done}"
             if self.worker.process.poll() is not None:
                 self._new_worker()
+            if time.monotonic() > resting:
+                self.load.stop()
             if operation.state is State.ATTENTION:
                 ending = "abort"
             self._towards(ending, operation)

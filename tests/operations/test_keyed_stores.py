@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any, TypeVar
 
 import psycopg
 import pytest
@@ -46,6 +47,8 @@ class Application:
     dice: Random = field(default_factory=lambda: Random(1))
     acknowledged: dict[str, bytes | None] = field(default_factory=dict)
     writes: int = 0
+    #: The write that took longest, seconds.
+    longest_s: float = 0.0
     failed: list[BaseException] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -80,12 +83,26 @@ class Application:
             else:
                 items[key] = value
 
+        began = time.monotonic()
         gate.run(TENANT, block)
+        self.longest_s = max(self.longest_s, time.monotonic() - began)
         self.acknowledged[key] = value
         self.writes += 1
 
     def stop(self) -> None:
         self._stop.set()
+
+
+T = TypeVar("T")
+
+
+def until(look: Callable[[], T]) -> T:
+    """What ``look`` finds, as soon as it finds something."""
+    deadline = time.monotonic() + 60
+    while not (found := look()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+    return found
 
 
 def port_of(dsn: str) -> int:
@@ -247,3 +264,43 @@ def test_a_plan_says_that_the_application_has_to_use_the_client(keyed: Keyed) ->
     assert [finding.subject for finding in said] == ["blue/memory"]
     assert "docs/client.md" in said[0].next_step
     assert {store.store: store.how for store in plan.stores}["memory"].endswith("journal of touched keys")
+
+
+def test_a_tenant_whose_keys_could_be_anothers_is_refused(keyed: Keyed) -> None:
+    with psycopg.connect(keyed.pair.green) as conn:
+        conn.execute("SET session_replication_role = replica")
+        conn.execute(
+            "INSERT INTO tenants (id, name, tier, plan) SELECT %s, name, tier, plan FROM tenants LIMIT 1",
+            (f"{TENANT}/docs",),
+        )
+    plan = keyed.lifecycle.plan_migration(TenantId(TENANT), "blue", "green")
+    (refusal,) = plan.refusals
+    assert refusal.code == "memory.overlap" and "1 other tenant" in refusal.message
+    assert f"{TENANT}/docs" not in refusal.message
+
+
+def test_an_attempt_that_takes_too_long_is_given_up_and_writes_go_on(
+    keyed: Keyed, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = threading.Event()
+    compare = MemoryStore.compare_keys
+
+    def compare_keys(store: MemoryStore, *what: Any) -> Any:
+        time.sleep(1.5 if slow.is_set() else 0.0)
+        return compare(store, *what)
+
+    monkeypatch.setattr(MemoryStore, "compare_keys", compare_keys)
+    id = keyed.start(Cutover.MANUAL)
+    keyed.wait(id, "verify")
+    slow.set()
+    application.longest_s = 0.0
+    keyed.lifecycle.signal(id, "promote", actor="test")
+    given_up = until(lambda: [e for e in keyed.lifecycle.events(id) if e.kind == "flip-abandoned"])
+    assert keyed.lifecycle.home(TENANT) == "blue"
+    assert application.longest_s < 1.0, "writers waited for the comparison"
+    slow.clear()
+    assert "did not settle in time" in str(given_up[0].detail)
+    assert keyed.wait(id, "flip/1").state is not State.ATTENTION
+    application.stop()
+    time.sleep(0.3)
+    keyed.holds("green", application.acknowledged)

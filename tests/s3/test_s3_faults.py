@@ -17,9 +17,11 @@ import pytest
 from s3_busy_proxy import BusyProxy
 from s3_pair import US, MakePair, Pair, make_pair_of, nothing
 from tenant_lifecycle.errors import StoreBusy, StoreRejected, StoreUnavailable
+from tenant_lifecycle.model.findings import refusals
 from tenant_lifecycle.sandbox.objects import ObjectServer
 from tenant_lifecycle.stores.s3 import transfer
 from tenant_lifecycle.stores.s3.bucket import Bucket
+from tenant_lifecycle.stores.s3.token import Guard
 
 MIB = 1024 * 1024
 KEY = "documents/12/big"
@@ -81,6 +83,48 @@ def test_a_server_killed_in_the_middle_of_a_copy_is_unavailable(
     with pytest.raises(StoreUnavailable):
         pair.source.incarnation()
     assert [one.code for one in pair.source.probe()] == ["s3.reachable"]
+    pair.close()
+
+
+def test_an_answer_that_breaks_off_is_a_store_that_is_away_for_a_moment(own_server: ObjectServer) -> None:
+    pair = make_pair_of((own_server.endpoint, own_server.endpoint), ("blue", "green"))
+    pair.put("documents/12/a", b"0123456789" * 100)
+    pair.copy()
+    guard = Guard(pair.target.area.bucket, pair.feed)
+    own_server.faults(resets=1.0)
+    for reading in (guard.check, lambda: pair.target.area.bucket.small(guard.key), pair.copy):
+        with pytest.raises(StoreUnavailable) as caught:
+            reading()
+        assert caught.value.retryable
+    own_server.faults(resets=0.0)
+    guard.check()
+    assert pair.suspects() == {}
+    pair.close()
+
+
+@pytest.mark.parametrize("fault", ["slow_down", "errors"])
+def test_a_service_in_trouble_is_no_lasting_reason_against_a_move(
+    own_server: ObjectServer, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = make_pair_of((own_server.endpoint, own_server.endpoint), ("blue", "green"))
+    pair.put("documents/12/a")
+    assert refusals(pair.source.preflight(pair.target, US)) == []
+    own_server.faults(**{fault: 1.0})
+    found = refusals(pair.source.preflight(pair.target, US))
+    assert [(one.code, one.passing) for one in found] == [("s3.reachable", True)]
+    own_server.faults(**{fault: 0.0})
+    real = Bucket.call
+
+    def call(self: Bucket, operation: str, **parameters: object) -> object:
+        if operation == "get_object":
+            own_server.faults(**{fault: 1.0})
+        return real(self, operation, **parameters)
+
+    # The trouble begins when objects are tried: that they cannot be read just now says nothing about their keys.
+    monkeypatch.setattr(Bucket, "call", call)
+    found = refusals(pair.source.preflight(pair.target, US))
+    assert [(one.code, one.passing) for one in found] == [("s3.reachable", True)]
+    own_server.faults(**{fault: 0.0})
     pair.close()
 
 
@@ -175,6 +219,7 @@ DRIVER = """
 import sys
 from s3_pair import make_pair_of, nothing
 from tenant_lifecycle.stores.s3.bucket import Bucket
+from tenant_lifecycle.stores.s3.token import Guard
 real = Bucket.call
 def call(self, operation, **parameters):
     if operation == "upload_part" and parameters["PartNumber"] == 2:

@@ -325,3 +325,14 @@ def test_what_may_be_there_follows_from_what_was_told(name) -> None:
 def test_a_ledger_of_stores_that_nothing_reads_is_refused() -> None:
     with pytest.raises(ValueError, match="speaks of redis:session, and nothing was given to read it"):
         check_items([(Entry("a", 1, 1, "x", 0.0, (PUT_1,), ACK), True)], {})
+
+
+def test_a_key_in_its_last_half_second_still_expires(kept: Kept) -> None:
+    kept.redis.set("brief", "v", px=400)
+    kept.redis.set("lasting", "v")
+    found = kept.readers["redis:answer"]([("brief",), ("lasting",), ("gone",)])
+    assert found == {
+        ("brief",): [{"value": "v", "expires": "yes"}],
+        ("lasting",): [{"value": "v", "expires": "no"}],
+    }
+    kept.redis.delete("lasting")

@@ -52,7 +52,7 @@ policies:
   workers: 16
   verification_max_age: 2h30m
   max_repairs: 0
-  flip: {fence_ttl: 3s, lock_budget: 100ms, marker_budget: 1s, lag: 250ms, dirty_items: 10, attempts: 2, counter_margin: 0}
+  flip: {fence_ttl: 3s, pause_budget: 50ms, lock_budget: 100ms, marker_budget: 1s, lag: 250ms, dirty_items: 10, attempts: 2, counter_margin: 0}
   provision: {command: [./make, "{tenant}"], terraform: tf, timeout: 90s}
 tiers:
   platinum: {strategy: zero_downtime, workers: 8, flip: {attempts: 9}}
@@ -64,7 +64,7 @@ tiers:
     assert full.ownership_file == Path("/etc/tl/maps/ownership.yaml")
     expected = MigrationPolicy(
         cutover=Cutover.MANUAL, settle_s=43200.0, workers=16, verification_max_age_s=9000.0, max_repairs=0,
-        flip=FlipBudget(fence_ttl_s=3.0, lock_s=0.1, marker_s=1.0, dirty_items=10, lag_s=0.25, attempts=2, counter_margin=0),
+        flip=FlipBudget(fence_ttl_s=3.0, pause_s=0.05, lock_s=0.1, marker_s=1.0, dirty_items=10, lag_s=0.25, attempts=2, counter_margin=0),
         provision=ProvisionHook(("./make", "{tenant}"), "/etc/tl/tf", 90.0),
     )  # fmt: skip
     assert full.policy == expected
@@ -289,3 +289,14 @@ def test_which_file_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert config.find(None, {}) == Path("lifecycle.yaml")
     assert config.find(None, {"TENANT_LIFECYCLE_CONFIG": "other.yaml"}) == Path("other.yaml")
     assert config.find(Path("given.yaml"), {"TENANT_LIFECYCLE_CONFIG": "other.yaml"}) == Path("given.yaml")
+
+
+def test_a_store_may_give_the_verifier_credentials_of_its_own() -> None:
+    stores = "version: 1\nenvironments: {blue: {stores: {rows: {kind: postgres, dsn: user=app%s}}}}\n"
+    found = read(base=stores % ", verify: {dsn: user=verifier}")
+    assert found.environments["blue"]["rows"].verify == {"dsn": "user=verifier"}
+    assert "verifier" not in repr(found)
+    assert read(base=stores % "").environments["blue"]["rows"].verify is None
+    for wrong, why in (("{}", "credentials of its own"), ("{url: x}", "unknown key 'url'")):
+        with pytest.raises(ConfigError, match=why):
+            read(base=stores % f", verify: {wrong}")

@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from tenant_lifecycle.errors import StoreBusy, StoreError, StoreRejected, StoreUnavailable
+from tenant_lifecycle.evidence.merkle import Frontier
 
 #: Name of the control database in errors.
 STORE = "control"
@@ -27,6 +28,9 @@ class ControlDatabase:
     def __init__(self, where: str | Path) -> None:
         """``where``: the path of an SQLite file, ``sqlite:///...``, or a PostgreSQL DSN (URI or key=value)."""
         self.engine = _open(_url(where))
+        #: The audit log's end as this process last wrote it, by the hash of its last leaf; `catalog.audit` uses it
+        #: only while the database names the same leaf.
+        self.audit_end: tuple[str, Frontier] | None = None
         self.sqlite = self.engine.dialect.name == "sqlite"
 
     def clock(self) -> sa.ColumnElement[float]:

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from tenant_lifecycle.catalog import leases, work_items
+from tenant_lifecycle.catalog import audit, leases, work_items
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.leases import add_event, guard
 from tenant_lifecycle.catalog.rows import error_json, operation_of, signal_of, step_of
@@ -102,7 +102,9 @@ class SqlJournal:
                     )
                     .returning(step)
                 ).one()
-            if not waited:
+            if waited:
+                audit.record_state(self.db, conn, lease.operation_id)
+            else:
                 self._event(conn, lease, "step_started", {"step": begun.key, "attempt": row.attempt})
             return step_of(row)
 
@@ -156,6 +158,7 @@ class SqlJournal:
                 wake_signals=list(release.wake_signals),
             )
             self._end_step(conn, lease, release.step)
+            audit.record_state(self.db, conn, lease.operation_id)
 
     def release(self, lease: Lease, release: Release) -> None:
         """Leave the operation to others."""

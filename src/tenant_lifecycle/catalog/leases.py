@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
+from tenant_lifecycle.catalog import audit
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.rows import error_json
 from tenant_lifecycle.catalog.tables import event, operation, tenant_token
@@ -169,9 +170,13 @@ def add_event(
     actor: str,
     detail: dict[str, Any],
 ) -> None:
-    """Append to the history; the caller holds the operation's row lock."""
+    """Append to the history and to the audit log; the caller holds the operation's row lock.
+
+    Comes last in a transaction: from here to its end no other one can append to the audit log.
+    """
     conn.execute(
         event.insert().values(
             operation_id=operation_id, token=token, at=db.clock(), kind=kind, actor=actor, detail=detail
         )
     )
+    audit.record(db, conn, operation_id, kind, actor, detail)

@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -189,3 +190,41 @@ work_item = Table(
     ForeignKeyConstraint(["operation_id"], ["operation.id"], ondelete="CASCADE"),
 )
 Index("work_item_open", work_item.c.operation_id, work_item.c.step, work_item.c.status, work_item.c.ord)
+
+#: The audit log. Append only: triggers refuse every change but the erasing of salt and opening.
+audit_entry = Table(
+    "audit_entry",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    # The bytes in the tree, canonical JSON.
+    Column("leaf", Text, nullable=False),
+    # Hashes of the perfect subtrees that this leaf completes, smallest first, 32 bytes each.
+    Column("nodes", LargeBinary, nullable=False),
+    # As in the leaf, to be searched by.
+    Column("operation_id", Text, nullable=False),
+    Column("stream", BigInteger, nullable=False),
+    Column("after", Text, nullable=False),
+    # What opens the leaf's commitments; NULL = redacted.
+    Column("salt", LargeBinary),
+    Column("opening", Document),
+)
+Index("audit_entry_by_operation", audit_entry.c.operation_id, audit_entry.c.stream)
+
+#: One row: where the log ends. Its row lock makes writers take turns, one after the other until each commits.
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("size", BigInteger, nullable=False),
+    # Leaf hash of the last entry, hex.
+    Column("last", Text, nullable=False),
+)
+
+#: Signed heads of the log. Append only.
+audit_checkpoint = Table(
+    "audit_checkpoint",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),
+)

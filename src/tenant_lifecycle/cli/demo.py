@@ -38,8 +38,8 @@ def demo(
     JSON object. Exit code 1 if a request or a write failed, was lost or doubled, or a difference was found.
     """
     try:
-        from tenant_lifecycle.sandbox.demo import DemoSettings, report_lines, run_demo
-        from tenant_lifecycle.sandbox.whole_demo import WholeSettings, run_whole_demo, whole_lines
+        from tenant_lifecycle.sandbox.demo.database import DemoSettings, report_lines, run_demo
+        from tenant_lifecycle.sandbox.demo.whole import WholeSettings, run_whole_demo, whole_lines
     except ModuleNotFoundError as exc:
         raise typer.BadParameter(f"{exc.name} is missing: pip install 'tenant-lifecycle[sandbox]'") from exc
     if flips % 2 == 0:

@@ -79,6 +79,22 @@ class SentBack:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveErased:
+    """The live systems of an erasure are verified; rescans follow. Or a person is needed, or it ended."""
+
+    def reached(self, operation: Operation, steps: Sequence[StepRecord]) -> ExitCode | None:
+        if operation.state in TERMINAL | STANDS:
+            return outcome(operation)
+        step = current_step(steps)
+        if step is not None and step.status is StepStatus.WAITING:
+            if step.key.startswith(("rescan/", "age/")):
+                return ExitCode.OK
+            if step.key.startswith(("residual/", "holds")):
+                return ExitCode.WAITS_FOR_PERSON
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Paused:
     """It stands as asked, or ended before it came to a safe point."""
 

@@ -15,10 +15,13 @@ from typer.exceptions import TyperException
 
 from tenant_lifecycle import logs
 from tenant_lifecycle.cli import starting, worker
+from tenant_lifecycle.cli.audit import audit_app
 from tenant_lifecycle.cli.demo import demo
 from tenant_lifecycle.cli.drill import drill_app
+from tenant_lifecycle.cli.erase import erase_app
 from tenant_lifecycle.cli.errors import report, report_unexpected, report_usage
 from tenant_lifecycle.cli.exit_codes import ExitCode
+from tenant_lifecycle.cli.hold import hold_app
 from tenant_lifecycle.cli.invocation import Invocation, Opener
 from tenant_lifecycle.cli.map import map_app
 from tenant_lifecycle.cli.migrate import migrate_app
@@ -43,10 +46,13 @@ app.command()(starting.init)
 app.command()(starting.doctor)
 app.add_typer(migrate_app, name="migrate")
 app.command()(verify)
+app.add_typer(erase_app, name="erase")
+app.add_typer(hold_app, name="hold")
 app.add_typer(op_app, name="op")
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(map_app, name="map")
 app.add_typer(traffic_app, name="traffic")
+app.add_typer(audit_app, name="audit")
 app.add_typer(worker.worker_app, name="worker")
 app.add_typer(starting.config_app, name="config")
 app.command()(starting.version)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from tenant_lifecycle.catalog.audit_log import AuditLog
 from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import Event, Operation, State, StepAhead, StepRecord
@@ -14,6 +15,9 @@ from tenant_lifecycle.model.policy import MigrationOptions
 from tenant_lifecycle.model.tenant import Tenant
 from tenant_lifecycle.model.verification import VerificationReport
 
+if TYPE_CHECKING:
+    from tenant_lifecycle.wiring.erasures import Erasures
+
 
 class Lifecycle(Protocol):
     """Everything ``tenantctl`` can ask for. Safe to use from several threads.
@@ -21,6 +25,10 @@ class Lifecycle(Protocol):
     ``source=None`` means the environment that is the tenant's writer. Whoever asks for a change is named by
     ``actor``. Errors are those of `tenant_lifecycle.errors`.
     """
+
+    @property
+    def erasures(self) -> Erasures:
+        """Requests to erase, and legal holds."""
 
     def doctor(self) -> list[Finding]:
         """Probe the control database and every store; a store that does not answer is a refusal, not an error."""
@@ -114,6 +122,9 @@ class Lifecycle(Protocol):
 
     def retry(self, operation_id: str, *, actor: str, reason: str = "") -> Operation:
         """Go on after attention, or at once instead of at the next try."""
+
+    def audit(self) -> AuditLog:
+        """The audit log, with its key if one is configured."""
 
     def ensure_runner(self) -> None:
         """See to it that something on this host drives operations and outlives this command (``worker run``)."""

@@ -156,6 +156,7 @@ def _policy_document(policy: MigrationPolicy) -> documents.Document:
         "max_repairs": policy.max_repairs,
         "flip": {
             "fence_ttl_s": policy.flip.fence_ttl_s,
+            "pause_budget_s": policy.flip.pause_s,
             "lock_budget_s": policy.flip.lock_s,
             "marker_budget_s": policy.flip.marker_s,
             "lag_s": policy.flip.lag_s,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tenant_lifecycle.errors import StoreError
+
 
 class Severity(StrEnum):
     """How much a finding matters."""
@@ -31,6 +33,15 @@ class Finding:
     next_step: str = ""
     #: The store or file the finding is about, for example ``blue/postgres``.
     subject: str = ""
+    #: It may be otherwise in a moment, because the store only could not be asked.
+    passing: bool = False
+
+
+def unanswered(code: str, error: StoreError, next_step: str = "tenantctl doctor") -> Finding:
+    """A refusal because a store could not be asked; it is ``passing`` if asking again helps."""
+    said = str(error).removeprefix(f"{error.store}: ")
+    step = error.next_step or next_step
+    return Finding(code, Severity.REFUSAL, said, step, error.store, passing=error.retryable)
 
 
 def refusals(findings: list[Finding] | tuple[Finding, ...]) -> list[Finding]:

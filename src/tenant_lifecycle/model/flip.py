@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+
+#: Attempts that wait for a good moment, within `FlipBudget.pause_s`; each later one may take so many times more.
+PICKY_ATTEMPTS, GROWTH = 8, 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,9 +14,12 @@ class FlipBudget:
 
     #: After this the fence is over by itself, on the database's clock, whatever became of us.
     fence_ttl_s: float = 2.0
-    #: For draining writers that are in the middle of a transaction.
+    #: From asking for the fence until the commit point. A tenant that writes all the time has no better moment:
+    #: after `PICKY_ATTEMPTS` it grows, up to the next two together.
+    pause_s: float = 0.12
+    #: For draining writers that are in the middle of a transaction, at most.
     lock_s: float = 0.3
-    #: For the marker to reach the target.
+    #: For the marker to reach the target and for comparing, at most.
     marker_s: float = 0.5
     #: Items that may be left to compare under the fence.
     dirty_items: int = 2_000
@@ -23,6 +29,12 @@ class FlipBudget:
     attempts: int = 60
     #: What sequences are raised above the source's value.
     counter_margin: int = 1_000
+
+    def for_attempt(self, number: int) -> FlipBudget:
+        """The budget of the attempt with this number, from 1: half of the pause is for draining."""
+        most = self.lock_s + self.marker_s
+        pause_s = min(most, self.pause_s * GROWTH ** min(max(0, number - PICKY_ATTEMPTS), 20))
+        return replace(self, pause_s=pause_s, lock_s=min(self.lock_s, pause_s / 2))
 
 
 @dataclass(frozen=True, slots=True)

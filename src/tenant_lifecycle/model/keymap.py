@@ -1,7 +1,8 @@
 """Which keys are whose, for stores whose items are found by key: Redis, vectors, objects, and every later one.
 
 A *family* is a set in the sense of `stores.base`: keys of one kind. Closed world: a key that no family and no
-``global`` template mentions is unmapped, and unmapped data stops a migration.
+``global`` template mentions is unmapped, and unmapped data stops a migration. A *shared* container (a queue, a
+stream, a leaderboard) is nobody's as a whole and stays where it is; `sharedmap` says which of its members are whose.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from itertools import product
 from typing import TypeVar
 
 from tenant_lifecycle.model.names import TableName, TenantId
+from tenant_lifecycle.model.sharedmap import ResolvedShared, Shared
+from tenant_lifecycle.model.tablemap import OwnedTable, ResolvedTables, TableRule
 from tenant_lifecycle.model.templates import Pattern, Template
 
 Key = TypeVar("Key")
@@ -54,15 +57,24 @@ class KeyMap:
     families: Mapping[str, Family] = field(default_factory=dict)
     #: Nobody's: stays where it is.
     globals: tuple[Template, ...] = ()
+    #: Containers with members of many tenants, by name.
+    shared: Mapping[str, Shared] = field(default_factory=dict)
+    #: Tables of a store of rows (analytics), by their names there.
+    tables: Mapping[str, TableRule] = field(default_factory=dict)
 
     def mentions(self, text: str) -> bool:
-        """Whether some rule could be about the key: some tenant's family, or global."""
-        templates = [family.template for family in self.families.values() if family.template is not None]
-        return any(template.mentions(text) for template in (*templates, *self.globals))
+        """Whether some rule could be about the key: some tenant's family, a shared container, or global."""
+        return any(template.mentions(text) for template in self.templates())
+
+    def templates(self) -> list[Template]:
+        """All templates of keys."""
+        own = [family.template for family in self.families.values() if family.template is not None]
+        return [*own, *(one.template for one in self.shared.values()), *self.globals]
 
     def id_sets(self) -> frozenset[str]:
         """Names of the id sets that the templates use."""
-        names: set[str] = set()
+        names: set[str] = {name for one in self.shared.values() for name in one.owner.names}
+        names |= {rule.ids for rule in self.tables.values() if rule.ids is not None}
         for family in self.families.values():
             if family.template is not None and family.named_in is None:
                 names |= family.template.names
@@ -72,6 +84,22 @@ class KeyMap:
         """The tenant's families with every value put in."""
         families = {name: _resolve(name, family, tenant, ids) for name, family in self.families.items()}
         return ResolvedKeys(tenant, families)
+
+    def resolve_tables(self, tenant: str, ids: TenantIds, present: Iterable[str]) -> ResolvedTables:
+        """The rules applied to the tables that exist; what none of them mentions is unmapped."""
+        owned: dict[str, OwnedTable] = {}
+        unmapped: set[str] = set()
+        for table in present:
+            rule = self.tables.get(table)
+            if rule is not None:
+                owned[table] = rule.resolve(tenant, ids.sets)
+            elif not any(one.mentions(table) for one in self.globals):
+                unmapped.add(table)
+        return ResolvedTables(tenant, owned, frozenset(unmapped))
+
+    def resolve_shared(self, tenant: str, ids: TenantIds) -> list[ResolvedShared]:
+        """The shared containers, and which members of them are the tenant's."""
+        return [one.resolve(name, tenant, ids.sets) for name, one in self.shared.items()]
 
 
 @dataclass(frozen=True, slots=True)

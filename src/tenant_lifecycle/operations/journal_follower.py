@@ -4,6 +4,9 @@ The journal says that an application was about to write a key; it does not say w
 the source's current state of the key, and neither order nor repetition matters. An entry is dropped when its
 writer was done *before* the state was read, and the state is on the target. A marker has come out when
 everything that was in the journal at that time is dropped.
+
+Under a fence (`settle`) the order is another one: keys are compared first, and only what differs is carried over.
+That costs half of the requests while an application waits.
 """
 
 from __future__ import annotations
@@ -11,12 +14,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tenant_lifecycle.errors import FeedError, LifecycleError
+from tenant_lifecycle.errors import FeedError, LifecycleError, StoreBusy
 from tenant_lifecycle.operations.pairs import StorePair
-from tenant_lifecycle.stores.base import Digests, Feed, Journals, Keyed, Keys, Lag, Touch
+from tenant_lifecycle.operations.proof import Compare, by_set
+from tenant_lifecycle.stores.base import Difference, Digests, Feed, Journals, Keyed, Keys, Lag, Touch
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +29,8 @@ logger = logging.getLogger(__name__)
 BATCH = 1000
 #: How long the journal is waited for when nothing is to do, and between looks at an entry that is open.
 IDLE_S, OPEN_S = 0.5, 0.01
+#: Between looks under a fence, where what is open is about to be closed.
+FENCED_S = 0.002
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 
 
@@ -52,6 +59,8 @@ class JournalFollower:
         self._marked = 0
         self._lag = Lag(0, 0.0, 0, 0)
         self._applied = 0
+        #: Sets whose differences count; asked for once.
+        self._compared: frozenset[str] | None = None
         self._error: LifecycleError | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -149,6 +158,60 @@ class JournalFollower:
         if self._thread is not None:
             self._thread.join()
 
+    # -- proof.Settles
+
+    @contextmanager
+    def standing_by(self, timeout_s: float) -> Iterator[None]:
+        """Make no pass by itself while the block runs; see `proof.Settles.standing_by`."""
+        if self._compared is None:
+            self._compared = frozenset(self._source.sets(self._feed.tenant))
+        if not self._passing.acquire(timeout=timeout_s):
+            raise StoreBusy(
+                f"{self._pair.target.name}: keys are being carried over for more than {timeout_s:g} s",
+                store=self._pair.target.name,
+                next_step="it is tried again by itself",
+            )
+        try:
+            yield
+        finally:
+            self._passing.release()
+
+    def settle(self, compare: Compare, timeout_s: float) -> Sequence[Difference] | None:
+        """Have everything in the journal compared, and carry over what differs; see `proof.Settles.settle`.
+
+        What is equal when its writer is done needs no carrying over, whoever made it so.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self.check()
+            entries = self._journal.touched(self._feed, self._pair.name, BATCH)
+            still_open = [entry for entry in entries if entry.open]
+            self._note(entries, still_open)
+            if len(entries) < BATCH and not still_open:
+                return self._settle(entries, compare)
+            if time.monotonic() >= deadline:
+                return None
+            if len(entries) == BATCH:
+                self._carry([entry for entry in entries if not entry.open])
+            time.sleep(FENCED_S)
+
+    def _settle(self, entries: Sequence[Touch], compare: Compare) -> Sequence[Difference]:
+        found = compare(True)
+        differing = by_set(found)
+        mend = {
+            name: frozenset(
+                keys if name not in (self._compared or ()) else keys & differing.get(name, frozenset())
+            )
+            for name, keys in self._by_set(entries).items()
+        }
+        if any(mend.values()):
+            self._source.repair(self._pair.target, self._feed, mend)
+        if found:
+            found = compare(False)
+        if not found:
+            self._drop(entries)
+        return found
+
     # -- carrying over
 
     def _run(self) -> None:
@@ -213,6 +276,10 @@ class JournalFollower:
         keys = {name: frozenset(some) for name, some in self._by_set(closed).items()}
         if keys:
             self._source.repair(self._pair.target, self._feed, keys)
+        self._drop(closed)
+
+    def _drop(self, closed: Sequence[Touch]) -> None:
+        """They are on the target."""
         self._journal.drop_touched(self._feed, [entry.seq for entry in closed])
         self._applied += len(closed)
         left = self._lag.waiting - len(closed)

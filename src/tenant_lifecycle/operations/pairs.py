@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tenant_lifecycle.errors import ConfigError, UnsupportedByStore, UsageError
 from tenant_lifecycle.model.changes import Changes
-from tenant_lifecycle.stores.base import Fences, Store
+from tenant_lifecycle.stores.base import Copies, Fences, Keyed, Stays, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,12 @@ class Pair:
     source: str
     target: str
     stores: tuple[StorePair, ...]
+    #: Stores of the source whose data stays where it is.
+    staying: tuple[Store, ...] = ()
 
     def reversed(self) -> Pair:
         """The same two environments with the roles exchanged."""
-        return Pair(self.target, self.source, tuple(pair.reversed() for pair in self.stores))
+        return Pair(self.target, self.source, tuple(pair.reversed() for pair in self.stores), self.staying)
 
     @property
     def judge_last(self) -> tuple[StorePair, ...]:
@@ -69,7 +71,7 @@ def pair_up(
 
     Raises:
         UsageError: unknown environment, or twice the same.
-        ConfigError: a store has no counterpart of its kind.
+        ConfigError: a store has no counterpart of its kind, or cannot be moved and is not declared as staying.
     """
     if source == target:
         raise UsageError(f"source and target must differ, both are {source!r}")
@@ -77,8 +79,16 @@ def pair_up(
         if name not in environments:
             known = ", ".join(sorted(environments)) or "none"
             raise UsageError(f"no environment {name!r} in lifecycle.yaml", next_step=f"environments: {known}")
-    pairs = []
+    pairs, staying = [], []
     for name, store in environments[source].items():
+        if isinstance(store, Stays) and not store.moves:
+            staying.append(store)
+            continue
+        if not isinstance(store, Copies | Keyed):
+            raise ConfigError(
+                f"store {name!r} ({store.kind}) of environment {source!r} cannot be moved",
+                next_step="if its data may stay where it is, say so: moves: false",
+            )
         other = environments[target].get(name)
         if other is None or other.kind != store.kind:
             raise ConfigError(
@@ -86,4 +96,4 @@ def pair_up(
                 next_step="give both environments a store of that name and kind in lifecycle.yaml",
             )
         pairs.append(StorePair(name, store, other, (changes or {}).get(name, Changes.CLIENT)))
-    return Pair(source, target, tuple(pairs))
+    return Pair(source, target, tuple(pairs), tuple(staying))

@@ -11,14 +11,16 @@ flight any more. Source of the idea: Ghostferry's re-verify queue and pgEdge ACE
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
-from tenant_lifecycle.errors import StoreBusy, VerificationFailed
+from tenant_lifecycle.errors import FlipAbandoned, StoreBusy, VerificationFailed
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.verification import Difference, SetVerdict, VerificationReport
 from tenant_lifecycle.operations.pairs import StorePair
-from tenant_lifecycle.stores.base import Check, Digests, Feed, Follower, Keys
+from tenant_lifecycle.stores.base import Check, Digests, Feed, Follower, Glances, Keys
 
 #: Above this many dirty items a look at each costs more than a new comparison.
 DIRTY_LIMIT = 200_000
@@ -43,6 +45,41 @@ def by_set(differences: Iterable[Difference]) -> dict[str, frozenset[bytes]]:
     for difference in differences:
         found.setdefault(difference.set, set()).add(difference.key)
     return {name: frozenset(keys) for name, keys in found.items()}
+
+
+#: Compares what is dirty; True: once, and at once, so that something may be named that is equal.
+Compare = Callable[[bool], Sequence[Difference]]
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """A follower whose stream says *which* items were touched, and not how.
+
+    Under a fence there is then no need to carry over first and to compare afterwards: most of what was touched
+    is equal already, because the application mirrored it. What is compared and equal has been carried over.
+    """
+
+    def standing_by(self, timeout_s: float) -> AbstractContextManager[None]:
+        """Carry over nothing by itself while the block runs.
+
+        Raises:
+            StoreBusy: what is under way does not end within the time.
+        """
+
+    def settle(self, compare: Compare, timeout_s: float) -> Sequence[Difference] | None:
+        """Under a fence, standing by: let ``compare`` look at everything touched, which is dirty then; carry over
+        what differs, and let it look again. What differs still; None: writers were at it all the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What one store pair looked like under the fence."""
+
+    #: When everything had arrived, `time.perf_counter`.
+    arrived: float
+    differences: Sequence[Difference]
+    #: Compared.
+    items: int
 
 
 @dataclass
@@ -163,10 +200,55 @@ class Proof:
             raise
         return count(self.dirty)
 
-    def final_differences(self) -> list[Difference]:
-        """Under the fence, after the last marker: compare exactly what is dirty. Nothing is in flight."""
+    @property
+    def dear(self) -> bool:
+        """Whether comparing one item costs round trips of its own."""
+        return isinstance(self.follower, Settles)
+
+    def left(self) -> int:
+        """How many items are dirty now."""
         self.absorb()
-        return self.source.compare_keys(self.pair.target, self.tenant, self.dirty) if self.dirty else []
+        return count(self.dirty)
+
+    def standing_by(self, timeout_s: float) -> AbstractContextManager[None]:
+        """Nothing is carried over by itself while the block runs, if the follower can do without; see `Settles`."""
+        if isinstance(self.follower, Settles):
+            return self.follower.standing_by(timeout_s)
+        return nullcontext()
+
+    def settle(self, until: float, surveyed: bool = False) -> Settled:
+        """Under the fence, standing by: let the last changes arrive, and compare exactly what is dirty.
+
+        ``until`` is a moment of `time.monotonic`. ``surveyed``: everything was compared under this fence already.
+
+        Raises:
+            FlipAbandoned: they did not arrive until then.
+        """
+        arrived = 0.0
+
+        def compare(once: bool) -> Sequence[Difference]:
+            nonlocal arrived
+            arrived = arrived or time.perf_counter()
+            return self._final_differences(once)
+
+        differences: Sequence[Difference] | None = None
+        left_s = max(0.0, until - time.monotonic())
+        if isinstance(self.follower, Settles):
+            differences = self.follower.settle(compare, left_s)
+        elif surveyed or self.follower.await_marker(self.follower.mark(), left_s):
+            differences = compare(False)
+        if differences is None:
+            raise FlipAbandoned(f"the last changes did not reach {self.pair.target.name} in time")
+        return Settled(arrived, differences, count(self.dirty))
+
+    def _final_differences(self, once: bool) -> Sequence[Difference]:
+        """Compare exactly what is dirty. Nothing is in flight."""
+        self.absorb()
+        if not count(self.dirty):
+            return ()
+        if once and isinstance(self.source, Glances):
+            return self.source.glance_at_keys(self.pair.target, self.tenant, self.dirty)
+        return self.source.compare_keys(self.pair.target, self.tenant, self.dirty)
 
     def _explain(self, suspects: Keys) -> list[Difference]:
         """Of the suspects, those that differ although nothing touched them; the touched ones become dirty."""

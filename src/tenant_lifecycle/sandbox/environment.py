@@ -18,6 +18,7 @@ from typing import Any
 
 from tenant_lifecycle.sandbox.files import lifecycle_text, ownership_text, router_text
 from tenant_lifecycle.sandbox.filling import Fill, fill_keyed, fill_postgres
+from tenant_lifecycle.sandbox.guardian import ending_with_us
 from tenant_lifecycle.sandbox.items import ItemReader
 from tenant_lifecycle.sandbox.parts import KEYED, Part, chosen
 from tenant_lifecycle.sandbox.postgres import PostgresServer
@@ -233,8 +234,8 @@ class Sandbox:
 @contextmanager
 def running(sandbox: Sandbox, *, scale: float = 1.0, green: Fill = Fill.RESIDENTS) -> Iterator[Sandbox]:
     """A sandbox for the length of a block: up at the beginning, stopped and deleted at the end, also when
-    the start fails half-way, or Ctrl-C or SIGTERM ends the block."""
-    with _ended_by_sigterm():
+    the start fails half-way, or Ctrl-C or SIGTERM ends the block. Killed with SIGKILL, only its files stay."""
+    with _ended_by_sigterm(), ending_with_us():
         try:
             sandbox.up(scale=scale, green=green)
             yield sandbox

@@ -37,6 +37,8 @@ NO_ITEMS: Mapping[str, ItemReader] = {}
 _THREADS = 8
 #: Vectors asked for at once; their ids travel in the address.
 _FETCHED = 50
+#: Redis' PTTL of a key that does not expire.
+_NEVER = -1
 
 
 def digest(content: bytes) -> str:
@@ -59,15 +61,16 @@ def redis_items(redis: Any) -> dict[str, ItemReader]:
     """Readers over a ``redis.Redis`` that answers in bytes."""
 
     def texts(keys: Sequence[Key]) -> dict[Key, list[Values]]:
-        with redis.pipeline(transaction=False) as pipe:
+        # Both at one moment, and in milliseconds: a key in its last half second has a TTL of 0 seconds.
+        with redis.pipeline(transaction=True) as pipe:
             for (key,) in keys:
                 pipe.get(key)
-                pipe.ttl(key)
+                pipe.pttl(key)
             answers = pipe.execute()
         found: dict[Key, list[Values]] = {}
         for place, value, ttl in zip(keys, answers[::2], answers[1::2], strict=True):
             if value is not None:
-                found[place] = [{"value": value.decode(), "expires": "yes" if ttl > 0 else "no"}]
+                found[place] = [{"value": value.decode(), "expires": "no" if ttl == _NEVER else "yes"}]
         return found
 
     return {

@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 import psutil  # type: ignore[import-untyped]
 
+from tenant_lifecycle.sandbox.guardian import guard
 from tenant_lifecycle.sandbox.object_faults import CONTROL
 from tenant_lifecycle.sandbox.postgres import ServerFailed, free_port
 
@@ -162,6 +163,7 @@ class ObjectServer:
                 # Ctrl-C is for us, not for the server.
                 start_new_session=True, env={**os.environ, "PYTHONWARNINGS": "ignore"},
             )  # fmt: skip
+        guard(process.pid)
         self._file.write_text(f"{process.pid} {self.port}\n")
         end = time.monotonic() + START_TIMEOUT_S
         while not self._answers():

@@ -17,6 +17,7 @@ from types import TracebackType
 import psutil  # type: ignore[import-untyped]
 
 from tenant_lifecycle.sandbox.binaries import installed, place_for, programs, reachable, server_user
+from tenant_lifecycle.sandbox.guardian import guard_data
 
 __all__ = ["PostgresServer", "ServerFailed", "free_port", "installed"]
 
@@ -173,6 +174,7 @@ class PostgresServer:
     def _start(self) -> None:
         settings = {**SETTINGS, "port": str(self.port), "unix_socket_directories": "''", **self.settings}
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        guard_data(self.data)
         self._run(
             "pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", str(self.log), "-o", options, "start"
         )

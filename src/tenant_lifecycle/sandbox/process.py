@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from tenant_lifecycle.sandbox.guardian import guard
 from tenant_lifecycle.sandbox.postgres import ServerFailed, free_port
 
 #: How long it may take to answer, and to end when it is asked to, before it is killed.
@@ -116,6 +117,7 @@ class Process:
                 start_new_session=True, env={**os.environ, **self.environ},
             )  # fmt: skip
         try:
+            guard(self._child.pid)
             self._write_note(self._child.pid)
             end = time.monotonic() + START_S
             while not self.answers(self.port):

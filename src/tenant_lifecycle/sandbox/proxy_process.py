@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
+from tenant_lifecycle.sandbox.guardian import guard
+
 
 class ProxyFailed(RuntimeError):
     """The proxy did not start; the message has the end of its log."""
@@ -43,6 +45,7 @@ class ProxyProcess:
             self._child = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/", start_new_session=True
             )
+        guard(self._child.pid)
         self._pid_file.write_text(f"{self._child.pid} {psutil.Process(self._child.pid).create_time()}")
         end = time.monotonic() + timeout_s
         while self._child.poll() is None:

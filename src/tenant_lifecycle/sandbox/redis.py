@@ -13,6 +13,7 @@ from types import TracebackType
 
 import psutil  # type: ignore[import-untyped]
 
+from tenant_lifecycle.sandbox.guardian import guard
 from tenant_lifecycle.sandbox.postgres import free_port
 
 __all__ = ["RedisFailed", "RedisServer", "program"]
@@ -157,7 +158,8 @@ class RedisServer:
         end = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < end:
             said = self._end_of_log()
-            if "Ready to accept connections" in said and self.pid is not None:
+            if (pid := self.pid) is not None and "Ready to accept connections" in said:
+                guard(pid)
                 return True
             if "Address already in use" in said or "Fatal" in said or "Failed" in said:
                 return False

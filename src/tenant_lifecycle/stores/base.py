@@ -13,7 +13,7 @@ source's current state of those keys.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -27,8 +27,8 @@ from tenant_lifecycle.model.verification import Difference, DifferenceKind
 
 __all__ = [
     "Check", "Compared", "Copied", "Copies", "Difference", "DifferenceKind", "Digests", "Feed", "FenceRow", "FenceState",
-    "Fences", "Follower", "Follows", "Hints", "Journals", "Keyed", "Keys", "Lag", "Listening", "Part", "Prepares", "Removes",
-    "Resolves", "Schemas", "SetSize", "Shares", "Store", "Touch", "Windows",
+    "Fences", "Follower", "Follows", "Glances", "Hints", "Journals", "Keyed", "Keys", "Lag", "Listening", "Overlaps", "Part",
+    "Prepares", "Removes", "Resolves", "Schemas", "SetSize", "Shares", "Stays", "Store", "Touch", "Windows",
 ]  # fmt: skip
 
 #: Called between chunks of long work; raises when the driver lost its lease or a person wants a stop.
@@ -137,6 +137,17 @@ class Store(Protocol):
 
 
 @runtime_checkable
+class Stays(Protocol):
+    """A store that a move leaves where it is, because the configuration says so (``moves: false``): analytics, logs.
+
+    It needs no counterpart in the other environment. Erasing and searching it is another matter.
+    """
+
+    #: Always False; a store that moves has no such attribute, or True.
+    moves: bool
+
+
+@runtime_checkable
 class Prepares(Protocol):
     """A store that can say whether a tenant may move to another one, and make that one ready."""
 
@@ -149,6 +160,14 @@ class Prepares(Protocol):
 
     def create_missing(self, target: Store, tenant: TenantId) -> list[str]:
         """Create on the target what the tenant's sets need and it lacks; say what, one line each. Idempotent."""
+
+
+@runtime_checkable
+class Overlaps(Protocol):
+    """A store whose items are found by names that contain a tenant's id."""
+
+    def overlaps(self, tenant: TenantId, others: Iterable[TenantId]) -> list[Finding]:
+        """A refusal (code ``*.overlap``) if, by the rules, keys of ``tenant`` could be another's as well."""
 
 
 @runtime_checkable
@@ -245,6 +264,9 @@ class Follows(Protocol):
 
     def drop_feed(self, feed: Feed) -> None:
         """Remove it; safe to repeat, also when it was never there."""
+
+    def forget_feed(self, feed: Feed) -> None:
+        """Asked of the feed's *target*: delete what is remembered of a feed that ended for good. Safe to repeat."""
 
     def feed_exists(self, feed: Feed) -> bool:
         """Whether the source still holds the feed's changes."""
@@ -383,6 +405,14 @@ class Digests(Protocol):
 
     def repair(self, target: Store, feed: Feed, keys: Keys) -> int:
         """Make the target's items equal to the source's (absent included); return how many changed."""
+
+
+@runtime_checkable
+class Glances(Protocol):
+    """A store whose `compare_keys` reads again what seems to differ, because reads may lag; it can do without."""
+
+    def glance_at_keys(self, target: Store, tenant: TenantId, keys: Keys) -> list[Difference]:
+        """As `compare_keys`, read once: what it names may be equal; what it does not name is."""
 
 
 @runtime_checkable

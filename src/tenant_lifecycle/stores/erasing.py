@@ -11,12 +11,12 @@ twice, a settling time apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from tenant_lifecycle.model.erasure.manifest import Batch
+from tenant_lifecycle.model.erasure.match import Found, Match, Whose
 from tenant_lifecycle.model.erasure.outcome import Level
 from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.names import TenantId
@@ -129,28 +129,6 @@ class Closes(Protocol):
 
     def forget(self, erasing: Erasing) -> None:
         """Remove the tombstone when the last rescan is over; it names the tenant."""
-
-
-class Whose(StrEnum):
-    """Whom a match is about."""
-
-    TENANT = "tenant"
-    CONTROL = "control"
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """What was recognised in some bytes."""
-
-    whose: Whose
-    #: Which identifier: an opaque handle (``id``, ``canary``, ``alias/2``), never its text.
-    identifier: str
-    #: How it was written: ``plain``, ``base64``, ``hex``, ``url``, ``json``, ``gzip>plain`` ...
-    encoding: str
-
-
-#: Tells what is in some bytes, decoded in every way; given by the verifier.
-Found = Callable[[bytes], Sequence[Match]]
 
 
 @dataclass(frozen=True, slots=True)

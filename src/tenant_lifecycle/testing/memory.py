@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tenant_lifecycle.errors import Fenced, StoreUnavailable
+from tenant_lifecycle.errors import Fenced, StoreUnavailable, TenantMoved
 from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.model.keymap import IdSource, KeyMap, ResolvedKeys, Treatment
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.sizes import SetSize
 from tenant_lifecycle.model.verification import Difference, DifferenceKind
 from tenant_lifecycle.stores.base import Check, Compared, Copied, Feed, Keys, Part, Store
+from tenant_lifecycle.stores.overlapping import overlaps
 from tenant_lifecycle.stores.registry import no_ids
 
 
@@ -30,6 +31,21 @@ class MemoryServer:
     incarnation: str = field(default_factory=lambda: uuid.uuid4().hex)
     reachable: bool = True
     lock: threading.RLock = field(default_factory=threading.RLock)
+    #: Areas beside the items that no rule of a store is about: exports, copies, leftovers.
+    attic: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    #: Tenants whose writes are refused.
+    closed: set[str] = field(default_factory=set)
+
+    def write(self, tenant: str, key: str, value: bytes) -> None:
+        """Write as an application does.
+
+        Raises:
+            TenantMoved: the tenant's writes are refused.
+        """
+        with self.lock:
+            if tenant in self.closed:
+                raise TenantMoved("the tenant's writes are refused", epoch=0, target="")
+            self.items[key] = value
 
     def restart(self, *, keep: bool = False) -> None:
         """Start anew; without ``keep`` everything is forgotten."""
@@ -100,6 +116,9 @@ class MemoryStore:
 
     def create_missing(self, target: Store, tenant: TenantId) -> list[str]:  # noqa: ARG002
         return []
+
+    def overlaps(self, tenant: TenantId, others: Iterable[TenantId]) -> list[Finding]:
+        return overlaps(self.name, self.kind, self._key_map, tenant, others)
 
     # -- Copies
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from tenant_lifecycle import config as configuration
 from tenant_lifecycle import ownership_file
+from tenant_lifecycle.evidence_file import EvidenceConfig
 from tenant_lifecycle.model.changes import Changes
+from tenant_lifecycle.model.erasure.policy import ErasurePolicy
 from tenant_lifecycle.model.keymap import IdSource, TenantIds
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.policy import MigrationPolicy
@@ -41,10 +43,17 @@ class Installation:
     changes: Mapping[str, Changes] = field(default_factory=dict)
     #: The file it was read from; a runner process of its own reads it again. None: no such process.
     file: Path | None = None
+    erasure: ErasurePolicy = field(default_factory=ErasurePolicy)
+    #: Opens the same systems with the verifier's credentials, by environment and name; anew at each call.
+    open_verifiers: Callable[[], Stores] = dict
+    #: Names (``blue/postgres``) of the stores whose verifier has credentials of its own.
+    own_credentials: frozenset[str] = frozenset()
     #: Opens the routers in front of the environments; each call opens them anew.
     open_routers: Callable[[], Routers] = lambda: Routers({})
     #: Opens routers and health sources anew at each call; None if there is no router.
     open_steering: Callable[[], Steering | None] = lambda: None
+    #: The audit log and who signs.
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
 
     def policy_for(self, tier: str) -> MigrationPolicy:
         return self.tiers.get(tier, self.policy)
@@ -54,22 +63,10 @@ def installation(config: configuration.Config) -> Installation:
     """The installation that a configuration describes; ``ownership.yaml`` is read when stores are opened."""
 
     def open_stores(together: Sequence[str] = ()) -> Stores:
-        ownership = ownership_file.load(config.ownership_file)
-        opened: dict[str, dict[str, Store]] = {}
-        for environment, stores in config.environments.items():
-            ids = _ids_of(opened, together if environment in together else (environment,))
-            opened[environment] = {
-                name: open_store(
-                    store.kind,
-                    name=name,
-                    environment=environment,
-                    settings=store.settings,
-                    ownership=ownership,
-                    ids=ids,
-                )
-                for name, store in stores.items()
-            }
-        return opened
+        return _open(config, together, lambda store: store.settings)
+
+    def open_verifiers() -> Stores:
+        return _open(config, (), lambda store: {**store.settings, **(store.verify or {})})
 
     return Installation(
         control=config.control_database,
@@ -79,9 +76,41 @@ def installation(config: configuration.Config) -> Installation:
         tiers={name: tier.policy for name, tier in config.tiers.items()},
         changes=config.changes,
         file=config.file,
+        erasure=config.erasure,
+        open_verifiers=open_verifiers,
+        own_credentials=frozenset(
+            f"{environment}/{name}"
+            for environment, stores in config.environments.items()
+            for name, store in stores.items()
+            if store.verify is not None
+        ),
         open_routers=lambda: open_routers(config),
         open_steering=lambda: open_steering(config),
+        evidence=config.evidence,
     )
+
+
+def _open(
+    config: configuration.Config,
+    together: Sequence[str],
+    settings_of: Callable[[configuration.StoreConfig], Mapping[str, str]],
+) -> Stores:
+    ownership = ownership_file.load(config.ownership_file)
+    opened: dict[str, dict[str, Store]] = {}
+    for environment, stores in config.environments.items():
+        ids = _ids_of(opened, together if environment in together else (environment,))
+        opened[environment] = {
+            name: open_store(
+                store.kind,
+                name=name,
+                environment=environment,
+                settings=settings_of(store),
+                ownership=ownership,
+                ids=ids,
+            )
+            for name, store in stores.items()
+        }
+    return opened
 
 
 def _ids_of(opened: Mapping[str, Mapping[str, Store]], environments: Sequence[str]) -> IdSource:
@@ -100,6 +129,13 @@ def _ids_of(opened: Mapping[str, Mapping[str, Store]], environments: Sequence[st
         return known
 
     return ids
+
+
+def close_stores(stores: Stores) -> None:
+    """Close every store; safe to repeat."""
+    for environment in stores.values():
+        for store in environment.values():
+            store.close()
 
 
 def find_installation(path: Path | None = None) -> Installation:

@@ -10,11 +10,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from tenant_lifecycle.catalog.audit_log import AuditLog
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.journal import SqlJournal
 from tenant_lifecycle.catalog.migrations import upgrade
 from tenant_lifecycle.catalog.operations import Operations, busy_error
 from tenant_lifecycle.catalog.tenants import Tenants
+from tenant_lifecycle.engine.definition import Definition
 from tenant_lifecycle.engine.driver import Driver
 from tenant_lifecycle.engine.runner import Runner
 from tenant_lifecycle.errors import LifecycleError, PlanChanged, UnknownTenant, UsageError
@@ -36,6 +38,7 @@ from tenant_lifecycle.model.policy import MigrationOptions, MigrationPolicy
 from tenant_lifecycle.model.strategy import Strategy
 from tenant_lifecycle.model.tenant import Tenant
 from tenant_lifecycle.model.verification import VerificationReport
+from tenant_lifecycle.operations.erase.definition import Erase
 from tenant_lifecycle.operations.migrate.definition import Migrate, Roll
 from tenant_lifecycle.operations.migrate.planning import plan_migration
 from tenant_lifecycle.operations.migrate.provision import refuse, seen
@@ -44,8 +47,12 @@ from tenant_lifecycle.operations.pairs import Pair, pair_up
 from tenant_lifecycle.operations.verify import verify_tenant
 from tenant_lifecycle.stores.base import Fences, Store
 from tenant_lifecycle.traffic.steering import Steering
-from tenant_lifecycle.wiring.installation import Installation, Stores
+from tenant_lifecycle.wiring.checkpoints import signing
+from tenant_lifecycle.wiring.erasures import Erasures
+from tenant_lifecycle.wiring.evidence import open_audit_log
+from tenant_lifecycle.wiring.installation import Installation, Stores, close_stores
 from tenant_lifecycle.wiring.runner_process import ensure_runner_process, only_runner
+from tenant_lifecycle.wiring.verifiers import verifier_findings
 
 
 class Lifecycle:
@@ -58,6 +65,7 @@ class Lifecycle:
         self._operations = Operations(self.database)
         self._tenants = Tenants(self.database)
         self._journal = SqlJournal(self.database)
+        self.erasures = Erasures(installation, self.database, lambda: self.stores)
         self._stores: Stores | None = None
         self._steering: Steering | None = None
         self._steered = False
@@ -72,7 +80,8 @@ class Lifecycle:
     def close(self) -> None:
         """Close stores and the control database; safe to repeat."""
         stores, self._stores = self._stores or {}, None
-        _close(stores)
+        close_stores(stores)
+        self.erasures.close()
         if self._steering is not None:
             self._steering.close()
         self.database.close()
@@ -106,6 +115,7 @@ class Lifecycle:
         except LifecycleError as error:
             findings = [Finding("control.reachable", Severity.REFUSAL, str(error), error.next_step, subject)]
         findings += [f for store in self._every_store() for f in store.probe()]
+        findings += verifier_findings(self.installation, self.stores)
         routers = self.installation.open_routers()
         try:
             return findings + routers.probe()
@@ -297,6 +307,12 @@ class Lifecycle:
         pair = pair_up(spec["source"], spec["target"], stores, self.installation.changes)
         rolling = operation.definition == Roll.name
         steered = spec.get("steps") or "window" in spec or rolling
+        emptying, close_verifiers = self.erasures.emptying(spec["source"])
+
+        def close() -> None:
+            close_stores(stores)
+            close_verifiers()
+
         return Session(
             operation_id=operation.id,
             tenant=TenantId(operation.tenant_id),
@@ -305,14 +321,18 @@ class Lifecycle:
             shared=pair if rolling else None,
             policy=self.policy(operation.tenant_id, chosen),
             folder=self.installation.state_folder / "spool" / operation.id,
-            close_stores=lambda: _close(stores),
+            close_stores=close,
+            emptying=emptying,
             steering=self.installation.open_steering() if steered else None,
             reports=self.installation.state_folder / "postmortems",
             history=lambda: self.latest_events(operation.id, 1000),
         )
 
-    def _definitions(self) -> Mapping[str, Migrate]:
-        return {one.name: one(self.open_session) for one in (Migrate, Roll)}
+    def _definitions(self) -> Mapping[str, Definition]:
+        return {
+            **{one.name: one(self.open_session) for one in (Migrate, Roll)},
+            Erase.name: Erase(self.erasures.open_session),
+        }
 
     def driver(self, *, ttl_s: float = 10.0) -> Driver:
         """Drives every kind of operation this version knows."""
@@ -326,9 +346,17 @@ class Lifecycle:
         """See to it that a process of its own on this host drives operations."""
         ensure_runner_process(self.installation)
 
+    def audit(self) -> AuditLog:
+        """The audit log, with its key if one is configured."""
+        return open_audit_log(self.database, self.installation.evidence)
+
     def work(self, stop: threading.Event, *, parallel: int = 4, idle_exit_s: float | None = None) -> None:
         """Drive operations in this process until ``stop`` is set, or nothing was to do for ``idle_exit_s``."""
-        with only_runner(self.installation.state_folder), self.runner(parallel=parallel) as runner:
+        with (
+            only_runner(self.installation.state_folder),
+            signing(self.audit()),
+            self.runner(parallel=parallel) as runner,
+        ):
             idle_since = time.monotonic()
             while not stop.wait(0.2):
                 if runner.busy():
@@ -363,9 +391,3 @@ def _window(plan: MigrationPlan) -> dict[str, object]:
     if plan.window is None:
         return {}
     return {"window": {"opens_at": plan.window.opens_at, "seconds": plan.window.seconds}}
-
-
-def _close(stores: Stores) -> None:
-    for environment in stores.values():
-        for store in environment.values():
-            store.close()

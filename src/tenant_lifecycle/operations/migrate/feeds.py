@@ -59,6 +59,13 @@ def drop(pair: Pair, feed: Feed) -> None:
         journal_of(pair).close_journal(feed)
 
 
+def forget(pair: Pair, feed: Feed) -> None:
+    """Delete what the target remembers of a feed that was dropped and has nothing more to do; safe to repeat."""
+    for one in pair.stores:
+        if isinstance(one.target, Follows):
+            one.target.forget_feed(feed)
+
+
 def follower(pair: Pair, one: StorePair, feed: Feed, spool: Path) -> Follower:
     """A follower of one store, not yet started.
 

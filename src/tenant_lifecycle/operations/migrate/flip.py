@@ -5,35 +5,40 @@ Order, and what each step protects:
 1. The proof is complete and small, both feeds run, nothing blocks: else there is no attempt (I5, I7).
 2. Fence the source: writers in flight are drained, new ones wait, for at most the fence's time to live (I6).
 3. A marker in every store's stream, acknowledged by its applier: the target has every acknowledged write (I2).
+   Of a store that is followed by the journal of touched keys, every key in the journal is compared instead, and
+   carried over if it differs.
 4. Compare what was touched since it was last compared: nothing differs (I5). Raise sequences.
 5. Commit point: source FENCED -> MOVED while the deadline holds (I1). Before it, recovery releases; after it,
    recovery goes forward.
 6. Activate the target. Waiting writers are told TL001 and go there.
+
+The pause is what lies between 2 and 6, and `FlipBudget.pause_s` bounds it up to the commit point: an attempt that
+takes longer is given up. So everything that can be done before 2 is: most of all, waiting for a moment in which
+nothing is being written.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from tenant_lifecycle.errors import (
-    FlipAbandoned,
-    LifecycleError,
-    PreconditionRefused,
-    StoreError,
-    VerificationFailed,
-)
+from tenant_lifecycle.errors import FlipAbandoned, PreconditionRefused, StoreError, VerificationFailed
 from tenant_lifecycle.model.flip import FlipBudget, FlipTiming
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.operations.pairs import Pair
-from tenant_lifecycle.operations.proof import Proof, count
+from tenant_lifecycle.operations.proof import Proof, Settled
 from tenant_lifecycle.stores.base import Fences, Follower, Schemas
 
-#: So few items are compared under the fence in a few milliseconds; more are worth another look before it.
+T = TypeVar("T")
+#: So few rows are compared under the fence in a few milliseconds; more are worth another look before it.
 FEW_ITEMS, SHRINKING_LOOKS = 40, 3
+#: How long a moment is waited for in which nothing is being written, and between two looks for it, seconds.
+QUIET_S, LOOK_S = 0.15, 0.002
 
 
 class Fencing(Protocol):
@@ -107,30 +112,32 @@ def make_ready(direction: Direction, budget: FlipBudget) -> None:
     blockers = direction.source.blockers(direction.tenant, budget.lock_s)
     if blockers:
         raise FlipAbandoned("no flip while " + "; ".join(blockers), next_step="it is tried again by itself")
-    for proof in direction.proofs.values():
-        if proof.outdated():
-            raise FlipAbandoned(
-                f"{proof.pair.source.name} is not verified against {proof.pair.target.name} yet"
-            )
-        settles_s = proof.follower.settles_in_s()
-        if settles_s > budget.marker_s and direction.fencing is None:
-            raise PreconditionRefused(
-                f"comparing all of {proof.pair.source.name} takes {settles_s:.1f} s, and a flip has {budget.marker_s} s: "
-                "without the client or hints its last changes cannot be carried over under the fence",
-                next_step="abort, and start again with --strategy maintenance_window; or use the client or hints for it",
-            )
-        if settles_s > budget.marker_s:
-            _survey_in_window(proof)
-        left = _shrink(proof)
-        lag = proof.follower.lag()
-        if left > budget.dirty_items:
-            raise FlipAbandoned(
-                f"{left} items changed within the last moment, more than {budget.dirty_items}"
-            )
-        if lag.seconds > budget.lag_s:
-            raise FlipAbandoned(
-                f"{proof.pair.target.name} is {lag.seconds:.2f} s behind, more than {budget.lag_s} s"
-            )
+    proofs = list(direction.proofs.values())
+    with ThreadPoolExecutor(len(proofs), thread_name_prefix="ready") as beside:
+        _all(beside.submit(_make_store_ready, direction, proof, budget) for proof in proofs)
+        _await_quiet(proofs, beside)
+
+
+def _make_store_ready(direction: Direction, proof: Proof, budget: FlipBudget) -> None:
+    if proof.outdated():
+        raise FlipAbandoned(f"{proof.pair.source.name} is not verified against {proof.pair.target.name} yet")
+    settles_s, time_s = proof.follower.settles_in_s(), min(budget.marker_s, budget.pause_s)
+    if settles_s > time_s and direction.fencing is None:
+        raise PreconditionRefused(
+            f"comparing all of {proof.pair.source.name} takes {settles_s:.2f} s, and a flip has {time_s:.2f} s: "
+            "without the client or hints its last changes cannot be carried over under the fence",
+            next_step="abort, and start again with --strategy maintenance_window; or use the client or hints for it",
+        )
+    if settles_s > time_s:
+        _survey_in_window(proof)
+    left = _shrink(proof)
+    lag = proof.follower.lag()
+    if left > budget.dirty_items:
+        raise FlipAbandoned(f"{left} items changed within the last moment, more than {budget.dirty_items}")
+    if lag.seconds > budget.lag_s:
+        raise FlipAbandoned(
+            f"{proof.pair.target.name} is {lag.seconds:.2f} s behind, more than {budget.lag_s} s"
+        )
 
 
 def _survey_in_window(proof: Proof) -> None:
@@ -159,6 +166,38 @@ def _shrink(proof: Proof) -> int:
     return left
 
 
+def _await_quiet(proofs: Sequence[Proof], beside: ThreadPoolExecutor) -> None:
+    """Wait until nothing is left that is dear to compare under the fence, for a moment at most.
+
+    A key costs round trips there, a row next to nothing. A tenant that never pauses is flipped all the same.
+    """
+    end = time.monotonic() + QUIET_S
+    while time.monotonic() < end:
+        noisy = [proof for proof in proofs if proof.left() > (0 if proof.dear else FEW_ITEMS)]
+        if not noisy:
+            return
+        _all(beside.submit(proof.shrink) for proof in noisy)
+        time.sleep(LOOK_S)
+
+
+def _all(begun: Iterable[Future[T]]) -> None:
+    """Wait for everything; the first error, if there was one, when all have ended."""
+    futures = list(begun)
+    wait(futures)
+    for future in futures:
+        future.result()
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """What settling under the fence took; moments of `time.perf_counter`."""
+
+    marked: float
+    compared: float
+    done: float
+    dirty_items: int
+
+
 def attempt(direction: Direction, epoch: int, budget: FlipBudget) -> FlipTiming:
     """Flip once; on return the target is the writer at ``epoch + 1``.
 
@@ -169,76 +208,114 @@ def attempt(direction: Direction, epoch: int, budget: FlipBudget) -> FlipTiming:
         VerificationFailed: the dirty items differ; the source goes on as writer.
         StoreBusy: somebody holds the tenant's lock; the source goes on as writer.
     """
-    began = time.perf_counter()
-    ticket = direction.close(epoch, budget)
-    drained = time.perf_counter()
-    try:
-        marked, compared, raised, dirty = _settle_under_fence(direction, budget)
-        committed = direction.source.commit_move(direction.tenant, ticket, direction.pair.target)
-    except LifecycleError:
-        # If the source does not answer, the fence's deadline does the same a moment later.
-        with suppress(StoreError):
-            direction.reopen(ticket)
-        raise
-    if not committed:
-        raise FlipAbandoned("the fence ran out before the commit point; writes went on at the source")
-    moved = time.perf_counter()
-    if direction.fencing is not None:
-        direction.fencing.committed()
-    direction.target.activate(direction.tenant, epoch + 1)
-    done = time.perf_counter()
+    # Left in this order: what was begun under the fence is waited for after the fence is gone.
+    with _standing_by(direction, budget), _threads(2 * len(direction.proofs) + 1) as beside:
+        began = time.perf_counter()
+        give_up = time.monotonic() + budget.pause_s
+        ticket = direction.close(epoch, budget)
+        drained = time.perf_counter()
+        try:
+            settled = _settle_under_fence(direction, budget, give_up, beside)
+            committed = direction.source.commit_move(direction.tenant, ticket, direction.pair.target)
+        except Exception:
+            # If the source does not answer, the fence's deadline does the same a moment later.
+            with suppress(StoreError):
+                direction.reopen(ticket)
+            raise
+        if not committed:
+            raise FlipAbandoned("the fence ran out before the commit point; writes went on at the source")
+        moved = time.perf_counter()
+        if direction.fencing is not None:
+            direction.fencing.committed()
+        direction.target.activate(direction.tenant, epoch + 1)
+        done = time.perf_counter()
     return FlipTiming(
         drain_ms=(drained - began) * 1e3,
-        marker_ms=(marked - drained) * 1e3,
-        compare_ms=(compared - marked) * 1e3,
-        counters_ms=(raised - compared) * 1e3,
-        commit_ms=(moved - raised) * 1e3,
+        marker_ms=(settled.marked - drained) * 1e3,
+        compare_ms=(settled.compared - settled.marked) * 1e3,
+        counters_ms=(settled.done - settled.compared) * 1e3,
+        commit_ms=(moved - settled.done) * 1e3,
         activate_ms=(done - moved) * 1e3,
-        dirty_items=dirty,
+        dirty_items=settled.dirty_items,
     )
-
-
-def _settle_under_fence(direction: Direction, budget: FlipBudget) -> tuple[float, float, float, int]:
-    """Steps 3 and 4, in every store at once; returns the moments after markers, comparison and counters, and
-    the items compared."""
-    deadline = time.monotonic() + budget.marker_s
-    with ThreadPoolExecutor(2 * len(direction.proofs) + 1) as beside:
-        # Nobody draws numbers under the fence, so this need not wait for the appliers.
-        raising = beside.submit(_raise_counters, direction, budget)
-        outdated = {name: beside.submit(proof.outdated) for name, proof in direction.proofs.items()}
-        settling = [
-            beside.submit(_settle_store, name, proof, deadline, _surveyed(direction, proof, budget))
-            for name, proof in direction.proofs.items()
-        ]
-        settled = [one.result() for one in settling]
-        for name, answer in outdated.items():
-            if answer.result():
-                raise FlipAbandoned(f"changes of {name} may have been missed; it is verified again first")
-        compared = time.perf_counter()
-        raising.result()
-    marked = max(moment for moment, _ in settled)
-    return marked, compared, time.perf_counter(), sum(dirty for _, dirty in settled)
 
 
 def _surveyed(direction: Direction, proof: Proof, budget: FlipBudget) -> bool:
     """Whether all of the store was compared under the window's fence already, because a flip has no time for it."""
-    return direction.fencing is not None and proof.follower.settles_in_s() > budget.marker_s
+    return direction.fencing is not None and proof.follower.settles_in_s() > min(
+        budget.marker_s, budget.pause_s
+    )
 
 
-def _settle_store(name: str, proof: Proof, deadline: float, surveyed: bool) -> tuple[float, int]:
-    """Let the last changes of one store arrive, and compare what is dirty; the moment between, and how many."""
-    marker = "" if surveyed else proof.follower.mark()
-    if marker and not proof.follower.await_marker(marker, max(0.0, deadline - time.monotonic())):
-        raise FlipAbandoned(f"the last changes did not reach {name} in time")
-    marked = time.perf_counter()
-    differences = proof.final_differences()
-    if differences:
-        proof.complete = False
-        first = differences[0]
-        raise VerificationFailed(
-            f"{len(differences)} item(s) differ under the fence; first: {first.set}: {first.kind.value}"
-        )
-    return marked, count(proof.dirty)
+@contextmanager
+def _standing_by(direction: Direction, budget: FlipBudget) -> Iterator[None]:
+    """Nothing is carried over by itself while the block runs: a pass that began before the fence would be waited
+    for under it."""
+    with ExitStack() as stack:
+        for proof in direction.proofs.values():
+            stack.enter_context(proof.standing_by(budget.marker_s))
+        yield
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that run already: starting them is nothing to be done under a fence."""
+    with ThreadPoolExecutor(number, thread_name_prefix="fenced") as beside:
+        running = threading.Barrier(number + 1)
+        for _ in range(number):
+            beside.submit(running.wait)
+        running.wait()
+        yield beside
+
+
+def _settle_under_fence(
+    direction: Direction, budget: FlipBudget, give_up: float, beside: ThreadPoolExecutor
+) -> _Moments:
+    """Steps 3 and 4, in every store at once."""
+    until = min(give_up, time.monotonic() + budget.marker_s)
+    proofs = direction.proofs
+    # Nobody draws numbers under the fence, so this need not wait for the appliers.
+    raising = beside.submit(_raise_counters, direction, budget)
+    outdated = {name: beside.submit(proof.outdated) for name, proof in proofs.items()}
+    settling = {
+        name: beside.submit(proof.settle, until, _surveyed(direction, proof, budget))
+        for name, proof in proofs.items()
+    }
+    settled = {name: _in_time(future, until, name) for name, future in settling.items()}
+    for name, answer in outdated.items():
+        if _in_time(answer, until, name):
+            raise FlipAbandoned(f"changes of {name} may have been missed; it is verified again first")
+    _refuse_differences(proofs, settled)
+    compared = time.perf_counter()
+    _in_time(raising, until, "sequences")
+    return _Moments(
+        marked=max(one.arrived for one in settled.values()),
+        compared=compared,
+        done=time.perf_counter(),
+        dirty_items=sum(one.items for one in settled.values()),
+    )
+
+
+def _in_time(future: Future[T], until: float, name: str) -> T:
+    """The result, if it is there in time.
+
+    Raises:
+        FlipAbandoned: it is not. What was begun goes on, and nobody believes it any more.
+    """
+    if not wait([future], max(0.0, until - time.monotonic())).done:
+        raise FlipAbandoned(f"{name} did not settle in time; writes went on at the source")
+    return future.result()
+
+
+def _refuse_differences(proofs: Mapping[str, Proof], settled: Mapping[str, Settled]) -> None:
+    """The fence held until now, so nothing was in flight: what differs, differs."""
+    for name, one in settled.items():
+        if one.differences:
+            proofs[name].complete = False
+            first = one.differences[0]
+            raise VerificationFailed(
+                f"{len(one.differences)} item(s) differ under the fence; first: {first.set}: {first.kind.value}"
+            )
 
 
 def _raise_counters(direction: Direction, budget: FlipBudget) -> None:

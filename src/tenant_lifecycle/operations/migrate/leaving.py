@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tenant_lifecycle.engine.steps import Done, Outcome, StepContext
+from tenant_lifecycle.engine.steps import Done, Outcome, StepContext, Wait
 from tenant_lifecycle.errors import InvariantViolated
 from tenant_lifecycle.model.cutover import Action, decide, writer
 from tenant_lifecycle.model.operation import TenantUpdate
@@ -10,24 +10,52 @@ from tenant_lifecycle.operations.migrate import feeds
 from tenant_lifecycle.operations.migrate.provision import seen
 from tenant_lifecycle.operations.migrate.session import BACK, FORWARD, Session
 from tenant_lifecycle.operations.migrate.turning import turn
+from tenant_lifecycle.operations.pairs import StorePair
 from tenant_lifecycle.stores.base import Removes
+from tenant_lifecycle.stores.erasing import Erases
+
+#: How often a decommissioning that a hold stops looks at the register.
+HOLD_POLL_S = 3600.0
 
 
 def leave(ctx: StepContext) -> Outcome:
-    """Step: stop the feeds, delete the tenant's items on the old side, keep its fence MOVED for latecomers."""
+    """Step: stop the feeds, delete the tenant's items on the old side, keep its fence MOVED for latecomers.
+
+    The eraser does it where the store has one: a manifest, holds read before every batch, a look afterwards.
+    A legal hold keeps the old side as it is for as long as it blocks.
+    """
     session: Session = ctx.session
     _refuse_unless_writer(session, "target")
     _end_feeds(session)
     removed: dict[str, int] = {}
     for pair in session.pair.judge_last:
-        if isinstance(pair.source, Removes):
-            for name, items in pair.source.remove(session.feed(BACK), ctx.check).items():
-                removed[f"{pair.name}/{name}"] = items
-                ctx.progress(sum(removed.values()))
+        held = _empty(ctx, session, pair, removed)
+        if held:
+            return Wait(ctx.now() + HOLD_POLL_S, ("again",), f"hold {held} keeps the old side")
+    if session.emptying is not None:
+        session.emptying.manifests.shred(ctx.operation.id)
     return Done(
         {"removed": sum(removed.values()), "sets": removed},
         tenant=TenantUpdate(session.tenant, state="active"),
     )
+
+
+def _empty(ctx: StepContext, session: Session, pair: StorePair, removed: dict[str, int]) -> str:
+    """Empty one store of the old side; "" or the hold that forbids it."""
+    system, emptying = pair.source.name, session.emptying
+    if emptying is not None:
+        hold = emptying.hold_on(session.tenant, system)
+        if hold is not None:
+            return hold.id
+        if isinstance(pair.source, Erases):
+            done = emptying.empty(ctx, session.tenant, system, pair.source)
+            removed[pair.name] = done["deleted"]
+            return ", ".join(sorted(done["held"].values()))
+    if isinstance(pair.source, Removes):
+        for name, items in pair.source.remove(session.feed(BACK), ctx.check).items():
+            removed[f"{pair.name}/{name}"] = items
+            ctx.progress(sum(removed.values()))
+    return ""
 
 
 def bring_back(ctx: StepContext) -> Outcome:
@@ -69,6 +97,7 @@ def clean_target(ctx: StepContext) -> Outcome:
     if "arm" in begun and not any(key.startswith("flip/") for key in begun):
         for fences in session.fences(BACK):
             fences.disarm(session.tenant)
+    _forget_feeds(session)
     return Done({"removed": removed, "writer": session.pair.source})
 
 
@@ -77,6 +106,12 @@ def _end_feeds(session: Session) -> None:
     for way in (FORWARD, BACK):
         feeds.drop(session.way(way), session.feed(way))
     session.forget_spools()
+
+
+def _forget_feeds(session: Session) -> None:
+    """The last thing: until then it refuses older drivers, and says which keys were the tenant's."""
+    for way in (FORWARD, BACK):
+        feeds.forget(session.way(way), session.feed(way))
 
 
 def _refuse_unless_writer(session: Session, expected: str) -> None:

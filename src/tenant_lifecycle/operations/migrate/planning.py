@@ -16,7 +16,7 @@ from tenant_lifecycle.operations.migrate.learning import look_at_changes
 from tenant_lifecycle.operations.migrate.provision import look
 from tenant_lifecycle.operations.migrate.rolling import look_at_router, look_at_stores
 from tenant_lifecycle.operations.pairs import Pair, StorePair
-from tenant_lifecycle.stores.base import Copies, Follows, Keyed
+from tenant_lifecycle.stores.base import Copies, Follows, Keyed, Store
 from tenant_lifecycle.traffic.steering import Steering
 
 #: What one copy worker is assumed to move, until this installation has measured better. Source: bench copy,
@@ -54,8 +54,8 @@ def plan_migration(
     else:
         findings = look(pair, tenant)
     moves_data = policy.strategy is not Strategy.ROLLING
-    stores = tuple(_store_plan(stores, tenant, exact, moves_data=moves_data) for stores in pair.stores)
-    size = sum(store.bytes for store in stores) if moves_data else 0
+    moved = tuple(_store_plan(stores, tenant, exact, moves_data=moves_data) for stores in pair.stores)
+    size = sum(store.bytes for store in moved) if moves_data else 0
     copying = Estimate(
         size / (ASSUMED_BYTES_PER_S * min(policy.workers, 4)),
         f"{ASSUMED_BYTES_PER_S / 1e6:.0f} MB/s per worker assumed, {size / 1e6:.1f} MB",
@@ -71,7 +71,7 @@ def plan_migration(
         cutover=policy.cutover,
         settle_s=policy.settle_s,
         workers=policy.workers,
-        stores=stores,
+        stores=(*moved, *(_staying_plan(store) for store in pair.staying)),
         findings=tuple(findings),
         estimate=copying,
         strategy=policy.strategy,
@@ -117,3 +117,7 @@ def _store_plan(stores: StorePair, tenant: TenantId, exact: bool, *, moves_data:
         how.append(FOLLOWED[stores.changes])
     sets = tuple(stores.source.inventory(tenant, exact=exact))
     return StorePlan(stores.name, stores.source.kind, sets, " + ".join(how) or "not moved")
+
+
+def _staying_plan(store: Store) -> StorePlan:
+    return StorePlan(store.name.rpartition("/")[2], store.kind, (), "stays where it is (moves: false)")

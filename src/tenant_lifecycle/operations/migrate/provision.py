@@ -11,6 +11,7 @@ from tenant_lifecycle.engine.steps import Done, Outcome, StepContext
 from tenant_lifecycle.errors import (
     PreconditionRefused,
     StoreRejected,
+    StoreUnavailable,
     TargetOccupied,
     UnknownTenant,
     UnmappedData,
@@ -22,7 +23,7 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.policy import ProvisionHook
 from tenant_lifecycle.operations.migrate.session import FORWARD, Session
 from tenant_lifecycle.operations.pairs import Pair
-from tenant_lifecycle.stores.base import FenceRow, Fences, FenceState, Prepares, Schemas
+from tenant_lifecycle.stores.base import FenceRow, Fences, FenceState, Overlaps, Prepares, Schemas
 
 #: So far a target's sequences are kept ahead while rows are arriving. 64-bit sequences do not notice.
 COUNTERS_AHEAD = 100_000
@@ -34,7 +35,14 @@ def look(pair: Pair, tenant: TenantId) -> list[Finding]:
     for stores in pair.stores:
         if isinstance(stores.source, Prepares):
             findings += stores.source.preflight(stores.target, tenant)
+        if isinstance(stores.source, Overlaps):
+            findings += stores.source.overlaps(tenant, _tenants(pair))
     return findings
+
+
+def _tenants(pair: Pair) -> set[TenantId]:
+    """Everybody who is known on either side."""
+    return {*pair.judge.source.tenants(), *pair.judge.target.tenants()}
 
 
 #: Which error a refusal is, by the end of its code; any other is a plain `PreconditionRefused`.
@@ -45,11 +53,18 @@ _ERRORS: dict[str, type[PreconditionRefused]] = {
 
 
 def refuse(findings: list[Finding]) -> None:
-    """Raise if any finding is a refusal; the error's class tells the commonest ones apart."""
+    """Raise if any finding is a refusal; the error's class tells the commonest ones apart.
+
+    If nothing is wrong but that a store could not be asked just now, the error says that asking again helps.
+    """
     forbidding = refusals(findings)
     if not forbidding:
         return
-    first = forbidding[0]
+    # What will not pass is the news.
+    first = min(forbidding, key=lambda finding: finding.passing)
+    if first.passing:
+        said = f"{first.subject}: {first.message}"
+        raise StoreUnavailable(said, store=first.subject, next_step=first.next_step)
     if first.code == "pg.tenant-absent":
         raise UnknownTenant(first.message, next_step=first.next_step)
     more = f" (and {len(forbidding) - 1} more)" if len(forbidding) > 1 else ""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import Event, Operation
 from tenant_lifecycle.model.policy import MigrationPolicy
+from tenant_lifecycle.operations.erase.emptying import Emptying
 from tenant_lifecycle.operations.migrate import feeds
 from tenant_lifecycle.operations.migrate.flip import Direction
 from tenant_lifecycle.operations.pairs import Pair, StorePair
@@ -56,6 +57,8 @@ class Session:
     reports: Path = Path("postmortems")
     #: The operation's events until now, for the post-mortem.
     history: Callable[[], Sequence[Event]] = lambda: ()
+    #: The eraser for the old side; None: stores take the tenant away as they do when a move is aborted.
+    emptying: Emptying | None = None
     #: Compares data in a thread that was told to end; it is waited for before the proofs are used.
     data_watch: DataWatch | None = None
     #: The environments with all their stores, where ``pair`` has none because no data moves.

@@ -18,8 +18,8 @@ from tenant_lifecycle.operations.migrate.routes import follow_writer
 from tenant_lifecycle.operations.migrate.session import BACK, FORWARD, Session
 from tenant_lifecycle.stores.base import Schemas
 
-#: Pauses between attempts grow from the first to the second.
-RETRY_FIRST_S, RETRY_MOST_S = 0.05, 2.0
+#: Pauses between attempts grow from the first to the second, so many times each.
+RETRY_FIRST_S, RETRY_MOST_S, RETRY_GROWTH = 0.03, 2.0, 1.3
 
 
 def await_promote(ctx: StepContext) -> Outcome:
@@ -85,7 +85,7 @@ def _look(session: Session, way: str) -> tuple[Action, int]:
 
 def _try_once(ctx: StepContext, session: Session, way: str, epoch: int, tries: int) -> FlipTiming | None:
     """One attempt; None if it was abandoned and is worth another try."""
-    budget = session.policy.flip
+    budget = session.policy.flip.for_attempt(tries)
     try:
         ensure_proved(ctx, way)
         _refuse_changed_shape(session, way)
@@ -103,7 +103,7 @@ def _try_once(ctx: StepContext, session: Session, way: str, epoch: int, tries: i
             raise
         ctx.event("flip-abandoned", attempt=tries, why=str(error))
         ctx.publish({"why": str(error), "attempts": tries})
-        time.sleep(min(RETRY_MOST_S, RETRY_FIRST_S * 1.5 ** min(tries, 20)))
+        time.sleep(min(RETRY_MOST_S, RETRY_FIRST_S * RETRY_GROWTH ** min(tries, 30)))
         return None
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tenant_lifecycle.sandbox.guardian import guard
 from tenant_lifecycle.sandbox.postgres import ServerFailed, free_port
 
 
@@ -71,6 +72,7 @@ class PineconeServer:
             self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
+        guard(self._process.pid)
         end = time.monotonic() + timeout_s
         while time.monotonic() < end and self.pid is not None:
             try:

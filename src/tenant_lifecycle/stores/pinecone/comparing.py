@@ -147,8 +147,8 @@ def _merged(here: Iterator[str], there: Iterator[str]) -> Iterator[tuple[str, bo
 # -- single keys
 
 
-def compare_keys(source: Side, target: Side, keys: Keys) -> list[Difference]:
-    """Both sides read now, at once; those that differ are read again until they do not, or `RECHECK_S` is over."""
+def compare_keys(source: Side, target: Side, keys: Keys, recheck_s: float = RECHECK_S) -> list[Difference]:
+    """Both sides read now, at once; those that differ are read again until they do not, or the time is over."""
     moved = {name for name, family in source.key_map.families.items() if family.treatment is Treatment.MOVE}
     wanted = {
         place: name
@@ -157,7 +157,7 @@ def compare_keys(source: Side, target: Side, keys: Keys) -> list[Difference]:
         for key in some
         if (place := keyform.decode(key)) is not None
     }
-    end = time.monotonic() + RECHECK_S
+    end = time.monotonic() + recheck_s
     while True:
         here, there = read_both(source, target, wanted, wanted, QUICK)
         found = [
@@ -165,7 +165,7 @@ def compare_keys(source: Side, target: Side, keys: Keys) -> list[Difference]:
             for place, name in sorted(wanted.items())
             if (difference := _difference(name, place, here, there)) is not None
         ]
-        if not found or time.monotonic() > end:
+        if not found or time.monotonic() >= end:
             return found
         wanted = {place: wanted[place] for place in (keyform.decode(one.key) for one in found) if place}
         time.sleep(_PAUSE_S)

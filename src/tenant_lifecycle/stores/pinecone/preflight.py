@@ -8,7 +8,7 @@ import msgspec
 from pinecone.models.indexes.index import IndexModel
 
 from tenant_lifecycle.errors import StoreError, StoreRejected
-from tenant_lifecycle.model.findings import Finding, refusals
+from tenant_lifecycle.model.findings import Finding, refusals, unanswered
 from tenant_lifecycle.model.keymap import ResolvedKeys
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.pinecone.inventory import counted, shown
@@ -41,14 +41,7 @@ def preflight(source: Side, target: Side, tenant: TenantId) -> list[Finding]:
                 *_occupied(source, target, resolved),
             ]
     except StoreError as exc:
-        found.append(
-            refuse(
-                exc.store,
-                "check-failed",
-                str(exc).removeprefix(f"{exc.store}: "),
-                exc.next_step or "try again",
-            )
-        )
+        found.append(unanswered("pinecone.check-failed", exc, "try again"))
     return found
 
 

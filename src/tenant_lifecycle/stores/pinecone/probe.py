@@ -8,7 +8,7 @@ from pinecone.models.indexes.index import IndexModel
 from pinecone.models.indexes.schema import DenseVectorField, SparseVectorField
 
 from tenant_lifecycle.errors import StoreError, StoreRejected
-from tenant_lifecycle.model.findings import Finding
+from tenant_lifecycle.model.findings import Finding, unanswered
 from tenant_lifecycle.stores.pinecone.patience import Patience
 from tenant_lifecycle.stores.pinecone.side import OURS, Side
 from tenant_lifecycle.stores.pinecone.verdicts import fine, refuse, warn
@@ -29,8 +29,7 @@ def probe(side: Side) -> list[Finding]:
             *_fresh(side),
         ]
     except StoreError as exc:
-        said = str(exc).removeprefix(f"{side.name}: ")
-        return [refuse(side.name, "reachable", said, exc.next_step or "check host and api_key of this store")]
+        return [unanswered("pinecone.reachable", exc, "check host and api_key of this store")]
 
 
 def missing(side: Side) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tenant_lifecycle.errors import ConfigError
 from tenant_lifecycle.model.findings import Finding
@@ -20,6 +20,7 @@ from tenant_lifecycle.stores.base import (
     SetSize,
     Store,
 )
+from tenant_lifecycle.stores.overlapping import overlaps
 from tenant_lifecycle.stores.pinecone import (
     comparing,
     copying,
@@ -102,6 +103,9 @@ class PineconeStore:
     def create_missing(self, target: Store, tenant: TenantId) -> list[str]:
         return preflight.create_missing(self.side, _side(target), tenant)
 
+    def overlaps(self, tenant: TenantId, others: Iterable[TenantId]) -> list[Finding]:
+        return overlaps(self.name, self.kind, self.side.key_map, tenant, others)
+
     # -- Copies
 
     def split(self, target: Store, feed: Feed) -> list[Part]:
@@ -120,6 +124,9 @@ class PineconeStore:
 
     def compare_keys(self, target: Store, tenant: TenantId, keys: Keys) -> list[Difference]:  # noqa: ARG002
         return comparing.compare_keys(self.side, _side(target), keys)
+
+    def glance_at_keys(self, target: Store, tenant: TenantId, keys: Keys) -> list[Difference]:  # noqa: ARG002
+        return comparing.compare_keys(self.side, _side(target), keys, recheck_s=0.0)
 
     def repair(self, target: Store, feed: Feed, keys: Keys) -> int:
         return repair.repair(self.side, _side(target), feed, keys)

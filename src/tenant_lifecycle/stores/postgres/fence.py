@@ -181,8 +181,10 @@ def release(database: Database, tenant: TenantId, ticket: str | None) -> None:
         )
 
 
-def commit_move(database: Database, tenant: TenantId, ticket: str, target: str) -> bool:
+def commit_move(database: Database, tenant: TenantId, ticket: str, target: str | None) -> bool:
     """The commit point: FENCED by that ticket -> MOVED at the next epoch while the deadline holds.
+
+    Without a target the tenant is closed: nobody is its writer.
 
     If the answer is lost, `fence_row` tells whether it happened.
     """

@@ -8,15 +8,20 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN pg_catalog.hashtextextended(('tenant_lifecycle.fence/' OPERATOR(pg_catalog.||) p_tenant) COLLATE "C", 0);
 
 -- Raise what tells an application that it is in the wrong place: SQLSTATE TL001, epoch and target in DETAIL.
+-- Without a target nobody is the writer any more: the tenant is closed.
 CREATE OR REPLACE FUNCTION tenant_lifecycle.refuse(p_tenant text, p_state text, p_epoch bigint, p_target text)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION USING
         ERRCODE = 'TL001',
-        MESSAGE = CASE p_state WHEN 'MOVED' THEN format('tenant %s is moved to %s', p_tenant, p_target)
-                  ELSE format('tenant %s is not active here, its writer is %s', p_tenant, p_target) END,
+        MESSAGE = CASE WHEN p_state = 'MOVED' AND p_target IS NULL
+                       THEN format('tenant %s is closed: its data is being erased, or is erased', p_tenant)
+                       WHEN p_state = 'MOVED' THEN format('tenant %s is moved to %s', p_tenant, p_target)
+                       ELSE format('tenant %s is not active here, its writer is %s', p_tenant, p_target) END,
         DETAIL = json_build_object('epoch', p_epoch, 'target', p_target)::text,
-        HINT = 'Resolve the writer of this tenant again and repeat the transaction there.';
+        HINT = CASE WHEN p_state = 'MOVED' AND p_target IS NULL
+                    THEN 'Nothing is written for this tenant any more, here or anywhere.'
+                    ELSE 'Resolve the writer of this tenant again and repeat the transaction there.' END;
 END $$;
 
 -- Raise what tells an application that nobody writes for this tenant until a time: SQLSTATE TL005.

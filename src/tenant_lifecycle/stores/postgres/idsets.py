@@ -1,4 +1,7 @@
-"""The ids that other stores' templates are filled with, and the keys that rows name: read in one snapshot."""
+"""The ids that other stores' templates are filled with, and the keys that rows name: read in one snapshot.
+
+While a move runs, those of rows that were deleted meanwhile as well; see `knownids`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from tenant_lifecycle.errors import StoreRejected
 from tenant_lifecycle.model.keymap import IdSet, TenantIds
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.ownership import ResolvedMap
+from tenant_lifecycle.stores.postgres import knownids
 from tenant_lifecycle.stores.postgres.connection import Connection
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.owned import owned_rows, table_sql
@@ -16,6 +20,8 @@ from tenant_lifecycle.stores.postgres.tables import read_tables
 
 def ids(database: Database, tenant: TenantId) -> TenantIds:
     """All id sets, and all columns that name keys, of one tenant; every value as text, NULLs left out.
+
+    What a move has to know of deleted rows is remembered by this call.
 
     Raises:
         StoreRejected: a set's table is not owned by tenants, or has no such column.
@@ -28,18 +34,27 @@ def ids(database: Database, tenant: TenantId) -> TenantIds:
     }
     if not database.map.ids and not named:
         return TenantIds()
-    with database.session() as conn, conn.transaction():
-        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        tables = read_tables(conn)
-        resolved = database.map.resolve(tenant, frozenset(tables))
+    wanted = named | set(database.map.ids.values())
+    with database.session() as conn:
+        with conn.transaction():
+            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            resolved = database.map.resolve(tenant, frozenset(read_tables(conn)))
+            now = {id_set: _values(conn, database.name, resolved, id_set) for id_set in wanted}
+            before = knownids.read(conn, tenant)
+            known = _with_departed(conn, now, before or {})
+        if before is not None:
+            knownids.remember(conn, tenant, now, before)
+    return TenantIds(
+        {name: known[id_set] for name, id_set in database.map.ids.items()},
+        {id_set: known[id_set] for id_set in named},
+    )
 
-        def values(id_set: IdSet) -> frozenset[str]:
-            return _values(conn, database.name, resolved, id_set)
 
-        return TenantIds(
-            {name: values(id_set) for name, id_set in database.map.ids.items()},
-            {id_set: values(id_set) for id_set in named},
-        )
+def _with_departed(conn: Connection, now: knownids.Values, before: knownids.Values) -> knownids.Values:
+    return {
+        id_set: values | knownids.still_theirs(conn, id_set, before.get(id_set, frozenset()) - values)
+        for id_set, values in now.items()
+    }
 
 
 def _values(conn: Connection, store: str, resolved: ResolvedMap, id_set: IdSet) -> frozenset[str]:

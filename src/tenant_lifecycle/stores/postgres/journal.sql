@@ -36,6 +36,18 @@ CREATE UNLOGGED TABLE IF NOT EXISTS tenant_lifecycle.journal_life (
     life    uuid NOT NULL DEFAULT gen_random_uuid()
 );
 
+-- Ids of the tenant's rows that keys of other stores are made of, or that name such keys, as they were seen while
+-- a feed was journaled. A key of a row that was deleted is still the tenant's.
+CREATE TABLE IF NOT EXISTS tenant_lifecycle.known_id (
+    tenant      text NOT NULL,
+    schema_name text NOT NULL,
+    table_name  text NOT NULL,
+    column_name text NOT NULL,
+    value       text NOT NULL
+);
+-- No unique index: a value may be longer than an index takes. Twice the same does no harm.
+CREATE INDEX IF NOT EXISTS known_id_tenant ON tenant_lifecycle.known_id (tenant);
+
 -- How long a request may be under way in a store after nobody waits for its answer any more.
 CREATE OR REPLACE FUNCTION tenant_lifecycle.quarantine() RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN interval '15 s';

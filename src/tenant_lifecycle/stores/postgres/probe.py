@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import psycopg
 
 from tenant_lifecycle.errors import StoreError
-from tenant_lifecycle.model.findings import Finding
+from tenant_lifecycle.model.findings import Finding, unanswered
 from tenant_lifecycle.stores.postgres.connection import Connection
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.facts import Facts, read_facts
@@ -37,7 +37,7 @@ def probe(database: Database) -> list[Finding]:
                 _vector(facts, subject),
             ]
     except StoreError as exc:
-        return [refuse(subject, "pg.reachable", str(exc).removeprefix(f"{subject}: "), exc.next_step)]
+        return [unanswered("pg.reachable", exc)]
 
 
 def may_switch_triggers_off(conn: Connection, facts: Facts, subject: str) -> Iterator[Finding]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from tenant_lifecycle.model.names import TableName
 from tenant_lifecycle.stores.postgres.connection import Connection
+from tenant_lifecycle.stores.postgres.owned import columns_sql, table_sql
 from tenant_lifecycle.stores.postgres.tables import Table
 
 
@@ -67,4 +70,62 @@ def read_unique_columns(
         for row in cursor.execute(_UNIQUE, {"oids": list(names)}):
             name = names[row["tab"]]
             found[name] = found.get(name, frozenset()) | {str(row["col"])}
+    return found
+
+
+_DECLARED = """
+SELECT con.conname::text, cn.nspname::text, cc.relname::text, pn.nspname::text, pc.relname::text,
+       (SELECT array_agg(a.attname::text ORDER BY k.ord) FROM unnest(con.conkey) WITH ORDINALITY k(num, ord)
+          JOIN pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = k.num),
+       (SELECT array_agg(a.attname::text ORDER BY k.ord) FROM unnest(con.confkey) WITH ORDINALITY k(num, ord)
+          JOIN pg_attribute a ON a.attrelid = con.confrelid AND a.attnum = k.num)
+  FROM pg_constraint con JOIN pg_class cc ON cc.oid = con.conrelid JOIN pg_namespace cn ON cn.oid = cc.relnamespace
+  JOIN pg_class pc ON pc.oid = con.confrelid JOIN pg_namespace pn ON pn.oid = pc.relnamespace
+ WHERE con.contype = 'f' AND con.conparentid = 0 AND con.confrelid = ANY (%s::regclass[]) ORDER BY 2, 3, 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One declared foreign key, from the side of what it refers to."""
+
+    name: str
+    child: TableName
+    child_columns: tuple[str, ...]
+    parent: TableName
+    parent_columns: tuple[str, ...]
+
+
+def references_to(conn: Connection, parents: Iterable[TableName]) -> list[Declared]:
+    """Declared foreign keys that refer to these tables."""
+    names = [table_sql(name).as_string(conn) for name in parents]
+    return [
+        Declared(str(name), TableName(str(cs), str(ct)), tuple(cast("list[str]", columns)),
+                 TableName(str(ps), str(pt)), tuple(cast("list[str]", theirs)))
+        for name, cs, ct, ps, pt, columns, theirs in conn.execute(_DECLARED, (names,))
+    ]  # fmt: skip
+
+
+def dangling(conn: Connection, parents: Iterable[TableName]) -> list[str]:
+    """Foreign keys to these tables that no longer hold, one sentence each: nobody checked them meanwhile."""
+    found = []
+    for reference in references_to(conn, parents):
+        same = sql.SQL(" AND ").join(
+            sql.SQL("{} = {}").format(sql.Identifier("p", theirs), sql.Identifier("c", mine))
+            for mine, theirs in zip(reference.child_columns, reference.parent_columns, strict=True)
+        )
+        query = sql.SQL(
+            "SELECT count(*) FROM {child} c WHERE num_nulls({columns}) = 0 "
+            "AND NOT EXISTS (SELECT FROM {parent} p WHERE {same})"
+        ).format(
+            child=table_sql(reference.child),
+            columns=columns_sql(reference.child_columns, "c"),
+            parent=table_sql(reference.parent),
+            same=same,
+        )
+        (count,) = conn.execute(query).fetchone() or (0,)
+        if count:
+            found.append(
+                f"{count} rows of {reference.child} refer over {reference.name} to rows that are gone"
+            )
     return found

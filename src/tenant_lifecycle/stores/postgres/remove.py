@@ -11,6 +11,7 @@ from typing import cast
 
 from psycopg import sql
 
+from tenant_lifecycle.errors import InvariantViolated
 from tenant_lifecycle.model.names import TableName
 from tenant_lifecycle.model.ownership import ResolvedMap, Root
 from tenant_lifecycle.stores.base import Check, Feed
@@ -31,6 +32,7 @@ def remove(database: Database, feed: Feed, check: Check, batch_rows: int = BATCH
 
     Raises:
         Fenced: a newer driver was here.
+        InvariantViolated: the tenant is written here; nothing more was deleted.
     """
     writer = Writer(feed.name, feed.tenant, feed.token)
     with translating(database.name), database.connect("remove") as conn:
@@ -82,7 +84,12 @@ def _delete_all(
     count = 0
     for first in range(0, found, batch_rows):
         check()
-        with writing(conn, writer, _LANE):
+        with writing(conn, writer, _LANE) as written_here:
+            if written_here:
+                raise InvariantViolated(
+                    "nothing was deleted: this database is the tenant's writer",
+                    next_step="look at tenant_lifecycle.fence in both databases",
+                )
             count += conn.execute(
                 delete.format(
                     table=table_sql(table.name),

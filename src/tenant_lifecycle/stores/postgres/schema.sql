@@ -3,7 +3,8 @@ CREATE SCHEMA IF NOT EXISTS tenant_lifecycle;
 
 -- Who may write for a tenant here. ACTIVE: this database is the writer. FENCED: writes wait until the
 -- deadline (on this database's clock), then the fence is over by itself. MOVED: refused with TL001, the
--- writer is `target`. STANDBY: refused with TL001, this side is being filled. No row: not managed, writes go.
+-- writer is `target`, or nobody any more if there is none (a tombstone). STANDBY: refused with TL001, this side
+-- is being filled. No row: not managed, writes go.
 CREATE TABLE IF NOT EXISTS tenant_lifecycle.fence (
     tenant      text PRIMARY KEY,
     environment text NOT NULL,
@@ -95,3 +96,13 @@ CREATE TABLE IF NOT EXISTS tenant_lifecycle.receipt (
     output      jsonb NOT NULL,
     at          timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+-- Markers that prove what a search of this database can find: planted as a tenant's own data before its erasure,
+-- erased with it, and searched for afterwards. Three bodies each: short, beside the row, and compressed.
+CREATE TABLE IF NOT EXISTS tenant_lifecycle.planted (
+    id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant  text NOT NULL,
+    kind    text NOT NULL,
+    body    text NOT NULL
+);
+CREATE INDEX IF NOT EXISTS planted_by_tenant ON tenant_lifecycle.planted (tenant);

@@ -5,10 +5,11 @@ Each ability is told in a module of its own; a method here is one call into it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tenant_lifecycle.errors import ConfigError
+from tenant_lifecycle.model.erasure.outcome import Level
 from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.keymap import IdSource, TenantIds
 from tenant_lifecycle.model.names import TenantId
@@ -28,25 +29,46 @@ from tenant_lifecycle.stores.base import (
     Store,
     Touch,
 )
+from tenant_lifecycle.stores.erasing import (
+    Batch,
+    Erased,
+    Erasing,
+    Found,
+    Horizon,
+    Looked,
+    Place,
+    Planted,
+    Settled,
+)
 from tenant_lifecycle.stores.postgres import (
+    close,
     copy,
     counters,
     digests,
+    doomed,
+    erase,
+    erasurecheck,
     fence,
     idsets,
     inventory,
     journal,
     keycheck,
+    plant,
     preflight,
     probe,
+    remaining,
     remove,
     repair,
     sameness,
     schema,
+    settle,
     split,
+    verifiercheck,
 )
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.feed import follower, slots
+from tenant_lifecycle.stores.postgres.options import Options, read_options
+from tenant_lifecycle.stores.postgres.search import Eyes
 
 
 class PostgresStore:
@@ -54,8 +76,10 @@ class PostgresStore:
 
     kind = "postgres"
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, options: Options | None = None) -> None:
         self.database = database
+        self.options = options or Options()
+        self._eyes = Eyes(database)
         self.name = database.name
         self.environment = database.environment
         self._listener = journal.Listener(database)
@@ -71,16 +95,17 @@ class PostgresStore:
         ownership: OwnershipMap,
         ids: IdSource,  # noqa: ARG003
     ) -> PostgresStore:
-        """What the entry point names. ``settings`` has ``dsn``.
+        """What the entry point names. ``settings`` has ``dsn``, and may have what `options` reads.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: there is none, or a setting has a value that is not known.
         """
         if not settings.get("dsn"):
             raise ConfigError(
                 f"store {environment}/{name} has no dsn", next_step="give it one in lifecycle.yaml"
             )
-        return cls(Database(f"{environment}/{name}", environment, settings["dsn"], ownership))
+        database = Database(f"{environment}/{name}", environment, settings["dsn"], ownership)
+        return cls(database, read_options(database.name, settings))
 
     # -- Store
 
@@ -140,6 +165,9 @@ class PostgresStore:
 
     def drop_feed(self, feed: Feed) -> None:
         slots.drop_feed(self.database, feed)
+
+    def forget_feed(self, feed: Feed) -> None:
+        slots.forget_feed(self.database, feed)
 
     def feed_exists(self, feed: Feed) -> bool:
         return slots.feed_exists(self.database, feed)
@@ -249,6 +277,62 @@ class PostgresStore:
 
     def remove(self, feed: Feed, check: Check) -> Mapping[str, int]:
         return remove.remove(self.database, feed, check)
+
+    # -- Erases
+
+    def erasure_findings(self, tenant: TenantId) -> list[Finding]:
+        return erasurecheck.erasure_findings(
+            self.database, tenant, self.options.physical, self.options.wal_archive_days
+        )
+
+    def doomed(self, tenant: TenantId, check: Check) -> Iterator[Batch]:
+        return doomed.doomed(self.database, tenant, check)
+
+    def erase(self, erasing: Erasing, batch: Batch, check: Check) -> Erased:
+        return erase.erase(self.database, erasing, batch, check)
+
+    def settle(self, erasing: Erasing, sets: Sequence[str], check: Check) -> Settled:
+        return settle.settle(self.database, erasing, sets, check, self.options.physical)
+
+    def horizon(self) -> Horizon | None:
+        days = self.options.wal_archive_days
+        return Horizon(Level.EXPIRY_BOUND, days, "setting wal_archive_days") if days else None
+
+    # -- Closes
+
+    def close_writes(self, erasing: Erasing) -> None:
+        close.close_writes(self.database, erasing)
+
+    def reopen(self, erasing: Erasing) -> None:
+        close.reopen(self.database, erasing)
+
+    def closed(self, tenant: TenantId) -> bool:
+        return close.closed(self.database, tenant)
+
+    def forget(self, erasing: Erasing) -> None:
+        close.forget(self.database, erasing)
+
+    # -- Plants
+
+    def plant(self, erasing: Erasing, marker: str) -> list[Planted]:
+        return plant.plant(self.database, erasing, marker)
+
+    # -- Searches
+
+    #: A clean look has read everything that SQL shows; files of the server are not looked into.
+    proves = Level.EXHAUSTIVE
+
+    def verifier_findings(self) -> list[Finding]:
+        return verifiercheck.verifier_findings(self.database)
+
+    def remaining(self, tenant: TenantId, batch: Batch, check: Check) -> frozenset[bytes]:  # noqa: ARG002
+        return remaining.remaining(self.database, batch, check)
+
+    def places(self) -> list[Place]:
+        return self._eyes.places()
+
+    def search(self, place: Place, found: Found, check: Check) -> Looked:
+        return self._eyes.search(place, found, check)
 
 
 def _database(store: Store) -> Database:

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import LiteralString, cast
 
-from psycopg import errors as pg
 from psycopg import sql
 
-from tenant_lifecycle.errors import StoreBusy, StoreRejected
+from tenant_lifecycle.errors import StoreRejected
 from tenant_lifecycle.model.names import TableName
 from tenant_lifecycle.model.ownership import ResolvedMap, Whole
 from tenant_lifecycle.stores.postgres import journal, ours
 from tenant_lifecycle.stores.postgres.connection import Connection
+from tenant_lifecycle.stores.postgres.locking import patiently
 from tenant_lifecycle.stores.postgres.owned import table_sql
 from tenant_lifecycle.stores.postgres.owners import deciding_columns, owners_of_row, owners_of_rows, rule_of
 from tenant_lifecycle.stores.postgres.tables import OUR_SCHEMA, Table
@@ -33,8 +33,6 @@ TRIGGERS: Mapping[str, LiteralString] = {
     "tenant_lifecycle_delete": "AFTER DELETE ON {table} REFERENCING OLD TABLE AS tl_old",
     "tenant_lifecycle_truncate": "BEFORE TRUNCATE ON {table}",
 }
-#: How long writers of a table may have to queue behind us, milliseconds.
-_LOCK_MS = 80
 _BODY: LiteralString = files(__package__).joinpath("fence_trigger.sql").read_text()
 
 
@@ -131,7 +129,7 @@ def create(conn: Connection, store: str, wanted: Sequence[Guarded], budget_s: fl
             )
             for name in names
         ]
-        _patiently(conn, store, one.relation, statements, give_up)
+        patiently(conn, store, one.relation, statements, give_up)
 
 
 def drop(conn: Connection, store: str, schema: str | None, budget_s: float) -> None:
@@ -151,7 +149,7 @@ def drop(conn: Connection, store: str, schema: str | None, budget_s: float) -> N
             sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(trigger), table_sql(relation))
             for trigger in cast("list[str]", triggers)
         ]
-        _patiently(conn, store, relation, statements, give_up)
+        patiently(conn, store, relation, statements, give_up)
     _drop_unused_functions(conn)
 
 
@@ -163,44 +161,6 @@ def _drop_unused_functions(conn: Connection) -> None:
     ).fetchall()
     for (name,) in unused:
         conn.execute(sql.SQL("DROP FUNCTION IF EXISTS {}()").format(sql.Identifier(OUR_SCHEMA, str(name))))
-
-
-def _patiently(
-    conn: Connection, store: str, relation: TableName, statements: Sequence[sql.Composed], give_up: float
-) -> None:
-    """Run statements that lock ``relation`` in one transaction, retrying with growing pauses.
-
-    They go to the server as one message: writers wait for the lock while it works, and never for us to send
-    the next statement. A driver that is frozen or cut off in between would hold them up for as long as that.
-    """
-    pause = 0.02
-    begin = sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{_LOCK_MS}ms"))
-    message = sql.SQL("; ").join([begin, *statements])
-    while True:
-        try:
-            conn.execute(message)
-        except (pg.LockNotAvailable, pg.DeadlockDetected) as exc:
-            if time.monotonic() + pause > give_up:
-                raise StoreBusy(
-                    f"{store}: the lock of table {relation} was not free: {_lockers(conn, relation)}",
-                    store=store,
-                    next_step="end that session, or wait; it is tried again by itself",
-                ) from exc
-            time.sleep(pause)
-            pause = min(pause * 1.6, 0.5)
-        else:
-            return
-
-
-def _lockers(conn: Connection, relation: TableName) -> str:
-    cursor = conn.execute(
-        "SELECT format('pid %%s (%%s)', l.pid, coalesce(nullif(a.application_name, ''), a.backend_type)) "
-        "FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.granted AND l.locktype = "
-        "'relation' AND l.relation = to_regclass(%s) AND l.pid <> pg_backend_pid() "
-        "AND l.mode NOT IN ('AccessShareLock', 'RowShareLock') ORDER BY a.xact_start LIMIT 5",
-        (table_sql(relation).as_string(conn),),
-    )
-    return ", ".join(str(who) for (who,) in cursor.fetchall()) or "many short transactions"
 
 
 def refuse_unfit(conn: Connection, store: str, resolved: ResolvedMap) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from qdrant_client import models
 
 from tenant_lifecycle.errors import StoreError, StoreRejected
-from tenant_lifecycle.model.findings import Finding, Severity, refusals
+from tenant_lifecycle.model.findings import Finding, Severity, refusals, unanswered
 from tenant_lifecycle.model.keymap import Treatment
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.qdrant.carrying import create_collection
@@ -23,8 +23,7 @@ def probe(side: Side) -> list[Finding]:
     try:
         present = side.client.collections()
     except StoreError as exc:
-        said = str(exc).removeprefix(f"{side.name}: ")
-        return [_finding(side, Severity.REFUSAL, "reachable", said, exc.next_step or "check url and api_key")]
+        return [unanswered("qdrant.reachable", exc, "check url and api_key")]
     found = [_finding(side, Severity.OK, "reachable", f"answers; {len(present)} collections")]
     if side.shared and side.shared not in present:
         message = f"the shared collection {side.shared!r} is not there"

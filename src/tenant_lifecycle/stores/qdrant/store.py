@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from qdrant_client import QdrantClient
 
@@ -22,6 +22,7 @@ from tenant_lifecycle.stores.base import (
     SetSize,
     Store,
 )
+from tenant_lifecycle.stores.overlapping import overlaps
 from tenant_lifecycle.stores.qdrant import carrying, comparing, keys, ours, preflight
 from tenant_lifecycle.stores.qdrant.client import Client
 from tenant_lifecycle.stores.qdrant.side import Side
@@ -112,6 +113,9 @@ class QdrantStore:
 
     def create_missing(self, target: Store, tenant: TenantId) -> list[str]:
         return preflight.create_missing(self.side, _side(target), tenant)
+
+    def overlaps(self, tenant: TenantId, others: Iterable[TenantId]) -> list[Finding]:
+        return overlaps(self.name, self.kind, self.side.key_map, tenant, others)
 
     # -- Copies
 

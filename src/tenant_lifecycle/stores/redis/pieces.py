@@ -147,7 +147,7 @@ def _turned(pairs: Sequence[bytes]) -> list[bytes]:
     return [word for at in range(0, len(pairs), 2) for word in (pairs[at + 1], pairs[at])]
 
 
-def _stream(reader: Session, key: bytes) -> Iterator[Piece]:
+def stream_pieces(reader: Session, key: bytes) -> Iterator[Piece]:
     (info,) = reader.calls([("XINFO", "STREAM", key)])
     last = cast("bytes", _named(info)[b"last-generated-id"])
     groups = [_named(group) for group in reader.call("XINFO", "GROUPS", key)]
@@ -189,7 +189,7 @@ _PIECES: Mapping[bytes, Callable[[Session, bytes], Iterator[Piece]]] = {
     b"set": _scanned("SSCAN", "SCARD", "SADD"),
     b"hash": _scanned("HSCAN", "HLEN", "HSET"),
     b"zset": _scanned("ZSCAN", "ZCARD", "ZADD"),
-    b"stream": _stream,
+    b"stream": stream_pieces,
 }
 _LENGTHS: Mapping[bytes, str] = {
     b"string": "STRLEN", b"list": "LLEN", b"set": "SCARD", b"hash": "HLEN", b"zset": "ZCARD", b"stream": "XLEN",

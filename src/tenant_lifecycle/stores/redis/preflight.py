@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tenant_lifecycle.errors import StoreError
-from tenant_lifecycle.model.findings import Finding, Severity
-from tenant_lifecycle.model.keymap import overlapping
+from tenant_lifecycle.model.findings import Finding, unanswered
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.redis.facts import Facts, check_server, read_facts
 from tenant_lifecycle.stores.redis.inventory import Census, census
@@ -35,7 +34,7 @@ class Side:
 def preflight(source: Server, target: Server, tenant: TenantId) -> list[Finding]:
     """All findings about moving the tenant; walks over all keys of both sides, and changes nothing.
 
-    Which other tenants' keys a template would take as well cannot be told from keys; `overlaps` asks the rules.
+    Which other tenants' keys a template would take as well cannot be told from keys; `stores.overlapping` asks the rules.
     """
     found: list[Finding] = []
     sides: list[Side] = []
@@ -48,8 +47,7 @@ def preflight(source: Server, target: Server, tenant: TenantId) -> list[Finding]
                 whose = Server(server.name, server.environment, server.wire, source.whose)
                 sides.append(Side(server, facts, census(whose, session, tenant)))
         except StoreError as exc:
-            said = str(exc).removeprefix(f"{server.name}: ")
-            return [*found, refuse(server.name, "redis.reachable", said, exc.next_step or "tenantctl doctor")]
+            return [*found, unanswered("redis.reachable", exc)]
     here, there = sides
     return [
         *found, *_same_place(here, there), *_unmapped(here), *_unmapped(there), *_occupied(there, tenant),
@@ -123,23 +121,3 @@ def _dumps(here: Side, there: Side) -> Iterator[Finding]:
                 f"it lacks modules that {one.name} has: {', '.join(sorted(missing))}; values of their types cannot move",
                 "load the same modules on both sides",
             )  # fmt: skip
-
-
-def overlaps(server: Server, tenant: TenantId, others: Iterable[TenantId]) -> list[Finding]:
-    """Refusals for tenants with families that would share keys with this tenant's: ``a`` and ``a:b``."""
-    mine = server.whose.resolve(tenant)
-    shared = []
-    for other in others:
-        if other != tenant and (both := overlapping(mine, server.whose.resolve(other))) is not None:
-            shared.append(both)
-    if not shared:
-        return [fine(server.name, "redis.overlap", "no key can belong to two of the tenants")]
-    family, other_family = shared[0]
-    return [
-        Finding(
-            "redis.overlap", Severity.REFUSAL,
-            f"keys of tenant {tenant!r} (family {family}) could be keys of {len(shared)} other tenant(s) as well "
-            f"(family {other_family})",
-            "put a character around {tenant} in the template that no tenant's id has", server.name,
-        )
-    ]  # fmt: skip

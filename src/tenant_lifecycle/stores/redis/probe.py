@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tenant_lifecycle.errors import StoreError
-from tenant_lifecycle.model.findings import Finding
+from tenant_lifecycle.model.findings import Finding, unanswered
 from tenant_lifecycle.stores.redis.connection import Session
 from tenant_lifecycle.stores.redis.facts import check_server, read_facts
 from tenant_lifecycle.stores.redis.scripts import DIGESTS
@@ -25,7 +25,7 @@ def probe(server: Server) -> list[Finding]:
                 *check_scripts(session, subject),
             ]
     except StoreError as exc:
-        return [refuse(subject, "redis.reachable", str(exc).removeprefix(f"{subject}: "), exc.next_step)]
+        return [unanswered("redis.reachable", exc)]
 
 
 def check_scripts(session: Session, subject: str) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ Each ability is told in a module of its own; a method here is one call into it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tenant_lifecycle.errors import ConfigError
 from tenant_lifecycle.model.findings import Finding
@@ -24,17 +24,36 @@ from tenant_lifecycle.stores.base import (
     SetSize,
     Store,
 )
+from tenant_lifecycle.stores.erasing import (
+    Batch,
+    Erased,
+    Erasing,
+    Found,
+    Horizon,
+    Level,
+    Looked,
+    Place,
+    Planted,
+    Settled,
+)
+from tenant_lifecycle.stores.overlapping import overlaps
 from tenant_lifecycle.stores.redis import (
     copy,
     digests,
+    doomed,
+    erasable,
+    erase,
     hints,
     incarnation,
     inventory,
     parts,
+    plant,
     preflight,
     probe,
     remove,
     repair,
+    search,
+    settle,
 )
 from tenant_lifecycle.stores.redis.connection import Wire
 from tenant_lifecycle.stores.redis.server import Server
@@ -45,6 +64,8 @@ class RedisStore:
     """One database of one server of one environment; safe to use from several threads."""
 
     kind = "redis"
+    #: Every key of every database, entries included that a stream only marks as deleted.
+    proves = Level.EXHAUSTIVE
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -103,8 +124,7 @@ class RedisStore:
         return []
 
     def overlaps(self, tenant: TenantId, others: Iterable[TenantId]) -> list[Finding]:
-        """Refusals (``redis.overlap``) for tenants some of whose keys would be this tenant's as well."""
-        return preflight.overlaps(self.server, tenant, others)
+        return overlaps(self.name, self.kind, self.server.whose.map, tenant, others)
 
     # -- Copies
 
@@ -153,6 +173,40 @@ class RedisStore:
 
     def remove(self, feed: Feed, check: Check) -> Mapping[str, int]:
         return remove.remove(self.server, feed, check)
+
+    # -- Erases, Plants
+
+    def erasure_findings(self, tenant: TenantId) -> list[Finding]:
+        return erasable.erasure_findings(self.server, tenant)
+
+    def doomed(self, tenant: TenantId, check: Check) -> Iterator[Batch]:
+        return doomed.doomed(self.server, tenant, check)
+
+    def erase(self, erasing: Erasing, batch: Batch, check: Check) -> Erased:
+        return erase.erase(self.server, erasing, batch, check)
+
+    def settle(self, erasing: Erasing, sets: Sequence[str], check: Check) -> Settled:
+        return settle.settle(self.server, erasing, sets, check)
+
+    def horizon(self) -> Horizon | None:
+        return None
+
+    def plant(self, erasing: Erasing, marker: str) -> list[Planted]:
+        return plant.plant(self.server, erasing, marker)
+
+    # -- Searches
+
+    def verifier_findings(self) -> list[Finding]:
+        return erasable.verifier_findings(self.server)
+
+    def remaining(self, tenant: TenantId, batch: Batch, check: Check) -> frozenset[bytes]:  # noqa: ARG002
+        return search.remaining(self.server, batch, check)
+
+    def places(self) -> list[Place]:
+        return search.places(self.server)
+
+    def search(self, place: Place, found: Found, check: Check) -> Looked:
+        return search.search(self.server, place, found, check)
 
 
 def _server(store: Store) -> Server:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from tenant_lifecycle.errors import ConfigError
 from tenant_lifecycle.model.keymap import IdSource, KeyMap, ResolvedKeys, TenantIds, Treatment
 from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.model.sharedmap import ResolvedShared
 
 #: Keys of ours: tokens, remembered parts, values under construction. Nobody's data.
 OUR_PREFIX = b"tenant_lifecycle:"
@@ -63,6 +64,12 @@ class Whose:
                 self._resolved[tenant] = self.map.resolve(tenant, seen)
             return self._resolved[tenant]
 
+    def shared(self, tenant: TenantId) -> list[ResolvedShared]:
+        """The shared containers, with the ids that `resolve` knows."""
+        self.resolve(tenant)
+        with self._lock:
+            return self.map.resolve_shared(tenant, self._seen[tenant])
+
     def known(self, tenant: TenantId) -> ResolvedKeys:
         """As `resolve`, but with the ids of the last time, if there was one."""
         with self._lock:
@@ -98,10 +105,9 @@ class Whose:
 
         Beginnings are compared first: on a walk over all keys that is nearly all there is to do.
         """
-        families = [family.template for family in self.map.families.values() if family.template is not None]
         return any(
             template.mentions(text)
-            for template in (*families, *self.map.globals)
+            for template in self.map.templates()
             if not template.before
             or not isinstance(template.before[0], str)
             or text.startswith(template.before[0])

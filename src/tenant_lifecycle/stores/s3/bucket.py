@@ -106,6 +106,17 @@ class Bucket:
         answer = self.call("get_object", Key=key, IfMatch=f'"{version.etag}"', **_exactly(version))
         return Facts.of(answer), cast("IO[bytes]", answer["Body"])
 
+    def small(self, key: str) -> tuple[bytes, str]:
+        """Content and ETag of a small object of ours, as it is now.
+
+        Raises:
+            Absent: there is none.
+            StoreUnavailable: the answer broke off.
+        """
+        answer = self.call("get_object", Key=key)
+        with translating(self.store, "get_object"):
+            return answer["Body"].read(), plain(str(answer["ETag"]))
+
     def tags(self, key: str, version: Version) -> Tags:
         """A version's tags, sorted."""
         answer = self.call("get_object_tagging", Key=key, **_exactly(version))

@@ -69,6 +69,10 @@ class Settings:
         self.bucket = settings["bucket"]
         self.endpoint = settings.get("endpoint") or None
         self.region = settings.get("region", "")
+        #: Buckets that hold copies of this one's objects; an erasure covers them.
+        self.replicas = tuple(one.strip() for one in settings.get("replicas", "").split(",") if one.strip())
+        #: Whether an erasure may set retention in governance mode aside.
+        self.bypass_governance = settings.get("bypass_governance", "").lower() in ("yes", "true")
         self._settings = dict(settings)
 
     def __repr__(self) -> str:

@@ -70,7 +70,7 @@ def copy_part(source: Area, carrier: Carrier, feed: Feed, part: Part, check: Che
     carrier.guard.check()
     mark = f"{place}done/{number}"
     try:
-        return Copied(**json.loads(target.call("get_object", Key=mark)["Body"].read()))
+        return Copied(**json.loads(target.small(mark)[0]))
     except Absent:
         pass
     resolved = source.resolve(feed.tenant)
@@ -143,7 +143,7 @@ def _name(number: int, piece: Range) -> str:
 
 def _remembered(target: Bucket, place: str) -> list[Range] | None:
     try:
-        text = target.call("get_object", Key=place + "parts")["Body"].read()
+        text = target.small(place + "parts")[0]
     except Absent:
         return None
     return [Range(**one) for one in json.loads(text)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tenant_lifecycle.errors import StoreError
-from tenant_lifecycle.model.findings import Finding
+from tenant_lifecycle.errors import StoreError, StoreRejected
+from tenant_lifecycle.model.findings import Finding, unanswered
 from tenant_lifecycle.model.keymap import KeyMap, ResolvedKeys
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.s3.bucket import Bucket
@@ -24,6 +24,13 @@ _ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 def preflight(source: Area, target: Bucket, tenant: TenantId) -> list[Finding]:
     """Findings about both sides, refusals among them. Changes nothing of the tenant's."""
+    try:
+        return _preflight(source, target, tenant)
+    except StoreError as exc:
+        return [unanswered("s3.reachable", exc)]
+
+
+def _preflight(source: Area, target: Bucket, tenant: TenantId) -> list[Finding]:
     here = source.bucket
     if (here.settings.endpoint, here.name) == (target.settings.endpoint, target.name):
         return [refuse(target, "s3.same-bucket", "source and target are one bucket", "give each its own")]
@@ -135,13 +142,17 @@ def _unreadable(bucket: Bucket, resolved: ResolvedKeys, *, history: bool) -> Ite
 
 
 def _open(bucket: Bucket, found: Stack) -> str | None:
-    """Why the first byte cannot be read; None if it can."""
+    """Why the first byte cannot be read; None if it can.
+
+    Raises:
+        StoreError: the service does not serve anybody at the moment.
+    """
     version = {"VersionId": found.versions[-1].id} if found.versions[-1].id else {}
     piece = {"Range": "bytes=0-0"} if found.versions[-1].size else {}
     try:
         bucket.call("get_object", Key=found.key, **version, **piece)["Body"].close()
     except Absent:
         return None
-    except StoreError as exc:
+    except StoreRejected as exc:
         return str(exc).removeprefix(f"{bucket.store}: ")
     return None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 
 from tenant_lifecycle.errors import StoreError, StoreRejected
-from tenant_lifecycle.model.findings import Finding, Severity
+from tenant_lifecycle.model.findings import Finding, Severity, unanswered
 from tenant_lifecycle.stores.s3.bucket import Bucket
 from tenant_lifecycle.stores.s3.connection import Absent
 from tenant_lifecycle.stores.s3.owned import OURS, keeps_versions
@@ -49,7 +49,7 @@ def probe(bucket: Bucket) -> list[Finding]:
             )
         ]
     except StoreError as exc:
-        return [refuse(bucket, "s3.reachable", _said(bucket, exc), exc.next_step)]
+        return [unanswered("s3.reachable", exc)]
     date = str(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
     return [
         fine(bucket, "s3.reachable", f"bucket {bucket.name} answers"),
@@ -142,7 +142,7 @@ def _try(bucket: Bucket, right: str, attempt: Callable[[], object]) -> Iterator[
             bucket, "s3.rights", f"{right}: {_said(bucket, exc)}", f"allow {right} on the bucket and its objects"
         )  # fmt: skip
     except StoreError as exc:
-        yield refuse(bucket, "s3.reachable", f"{right}: {_said(bucket, exc)}", exc.next_step)
+        yield unanswered("s3.reachable", exc)
 
 
 def object_lock(bucket: Bucket) -> Iterator[Finding]:

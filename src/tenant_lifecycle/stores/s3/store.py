@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.keymap import IdSource, KeyMap
@@ -20,16 +20,35 @@ from tenant_lifecycle.stores.base import (
     SetSize,
     Store,
 )
+from tenant_lifecycle.stores.erasing import (
+    Batch,
+    Erased,
+    Erasing,
+    Found,
+    Horizon,
+    Level,
+    Looked,
+    Place,
+    Planted,
+    Settled,
+)
+from tenant_lifecycle.stores.overlapping import overlaps
 from tenant_lifecycle.stores.s3 import (
     compare,
     copy,
+    doomed,
+    erasable,
+    erase,
     incarnation,
     inventory,
+    plant,
     preflight,
     probe,
     provision,
     remove,
     repair,
+    search,
+    settle,
 )
 from tenant_lifecycle.stores.s3.bucket import Bucket
 from tenant_lifecycle.stores.s3.carry import Carrier
@@ -45,6 +64,8 @@ class S3Store:
     """One bucket of one environment. Safe to use from several threads."""
 
     kind = "s3"
+    #: Every version, marker and unfinished upload of every bucket.
+    proves = Level.EXHAUSTIVE
 
     def __init__(self, name: str, environment: str, settings: Settings, keys: KeyMap, ids: IdSource) -> None:
         self.name = name
@@ -101,6 +122,9 @@ class S3Store:
         self._history_with(there, anew=True)
         return made
 
+    def overlaps(self, tenant: TenantId, others: Iterable[TenantId]) -> list[Finding]:
+        return overlaps(self.name, self.kind, self.area.keys, tenant, others)
+
     # -- Copies
 
     def split(self, target: Store, feed: Feed) -> list[Part]:
@@ -154,6 +178,40 @@ class S3Store:
     def remove(self, feed: Feed, check: Check) -> Mapping[str, int]:
         return remove.remove(self.area, self._guard(feed), check)
 
+    # -- Erases, Plants
+
+    def erasure_findings(self, tenant: TenantId) -> list[Finding]:
+        return erasable.erasure_findings(self.area, tenant)
+
+    def doomed(self, tenant: TenantId, check: Check) -> Iterator[Batch]:
+        return doomed.doomed(self.area, tenant, check)
+
+    def erase(self, erasing: Erasing, batch: Batch, check: Check) -> Erased:
+        return erase.erase(self.area, self._guard(_feed(erasing)), batch, check)
+
+    def settle(self, erasing: Erasing, sets: Sequence[str], check: Check) -> Settled:  # noqa: ARG002
+        return settle.settle(self.area, self._guard(_feed(erasing)), check)
+
+    def horizon(self) -> Horizon | None:
+        return None
+
+    def plant(self, erasing: Erasing, marker: str) -> list[Planted]:
+        return plant.plant(self.area, self._guard(_feed(erasing)), marker)
+
+    # -- Searches
+
+    def verifier_findings(self) -> list[Finding]:
+        return erasable.verifier_findings(self.area.bucket)
+
+    def remaining(self, tenant: TenantId, batch: Batch, check: Check) -> frozenset[bytes]:  # noqa: ARG002
+        return search.remaining(self.area.bucket, batch, check)
+
+    def places(self) -> list[Place]:
+        return search.places(self.area.bucket)
+
+    def search(self, place: Place, found: Found, check: Check) -> Looked:
+        return search.search(self.area.bucket, self.area.keys, place, found, check)
+
     # -- what is kept between calls
 
     def _sides(self, there: S3Store) -> Sides:
@@ -175,6 +233,11 @@ class S3Store:
         if anew or there.name not in self._histories:
             self._histories[there.name] = carries_history(self.area.bucket, there.area.bucket)
         return self._histories[there.name]
+
+
+def _feed(erasing: Erasing) -> Feed:
+    """The driver token counts for erasing as it does for a move."""
+    return Feed(erasing.name, erasing.tenant, erasing.token)
 
 
 def _s3(store: Store) -> S3Store:

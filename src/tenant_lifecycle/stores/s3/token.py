@@ -15,7 +15,6 @@ from tenant_lifecycle.errors import Fenced, StoreBusy
 from tenant_lifecycle.stores.base import Feed
 from tenant_lifecycle.stores.s3.bucket import Bucket, Expected
 from tenant_lifecycle.stores.s3.connection import Absent, Changed
-from tenant_lifecycle.stores.s3.facts import plain
 from tenant_lifecycle.stores.s3.owned import own_place
 
 #: A look at the token counts for this long.
@@ -68,7 +67,7 @@ class Guard:
     def _read(self) -> tuple[int, Expected]:
         """The token and the ETag of its object; -1 and None if there is none."""
         try:
-            answer = self.bucket.call("get_object", Key=self.key)
+            content, etag = self.bucket.small(self.key)
         except Absent:
             return -1, None
-        return int(json.loads(answer["Body"].read())["token"]), plain(str(answer["ETag"]))
+        return int(json.loads(content)["token"]), etag

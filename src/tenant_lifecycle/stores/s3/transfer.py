@@ -243,7 +243,7 @@ def _forget(upload: _Upload) -> None:
 
 def _abort_noted(bucket: Bucket, key: str, note: str) -> None:
     try:
-        id = bucket.call("get_object", Key=note)["Body"].read().decode()
+        id = bucket.small(note)[0].decode()
     except Absent:
         return
     _Upload(bucket, key, id, None).abort()

@@ -33,8 +33,7 @@ class Unmapped:
 
 def find_unmapped(bucket: Bucket, keys: KeyMap, resolved: ResolvedKeys) -> Unmapped:
     """Count keys that no family, of whatever tenant, and no global template mentions, up to `ENOUGH`."""
-    templates = [family.template for family in keys.families.values() if family.template is not None]
-    walk = _Walk(bucket, keys, resolved, (*templates, *keys.globals))
+    walk = _Walk(bucket, keys, resolved, tuple(keys.templates()))
     found = sum(1 for _, _ in zip(range(ENOUGH), walk.below(""), strict=False))
     return Unmapped(found, walk.requests <= MOST_REQUESTS)
 

@@ -13,7 +13,7 @@ from psycopg import sql
 from tenant_lifecycle.errors import SourceChanged, StoreBusy, StoreRejected
 from tenant_lifecycle.model.names import TableName
 from tenant_lifecycle.stores.base import Feed
-from tenant_lifecycle.stores.postgres import ours
+from tenant_lifecycle.stores.postgres import knownids, ours
 from tenant_lifecycle.stores.postgres.connection import Connection
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.owned import table_sql
@@ -195,11 +195,16 @@ def feed_exists(database: Database, feed: Feed) -> bool:
 
 
 def forget_feed(target: Database, feed: Feed) -> None:
-    """Delete what the target remembers of a feed, after it was dropped at the source; safe to repeat."""
+    """Delete what the target remembers of a feed that ended for good; safe to repeat.
+
+    With the tenant's last feed, ids of deleted rows are forgotten as well. A driver from before is no longer
+    refused by its token; it finds no parts, and `remove` refuses where the tenant is written.
+    """
     with target.session() as conn:
+        knownids.forget(conn, feed.tenant)
         if conn.execute("SELECT to_regclass('tenant_lifecycle.departed')").fetchone() == (None,):
             return
-        for table in ("applied", "pending_key", "departed", "copied_until"):
+        for table in ("applied", "copy_part", "pending_key", "departed", "copied_until"):
             conn.execute(
                 sql.SQL("DELETE FROM tenant_lifecycle.{} WHERE feed = %s").format(sql.Identifier(table)),
                 (feed.name,),

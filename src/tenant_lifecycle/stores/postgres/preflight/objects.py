@@ -9,7 +9,7 @@ from psycopg.rows import dict_row
 
 from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.stores.postgres.owned import owned_rows, table_sql
-from tenant_lifecycle.stores.postgres.preflight.pair import PIECES, Pair, listed
+from tenant_lifecycle.stores.postgres.preflight.pair import PIECES, Pair, Side, listed
 from tenant_lifecycle.stores.postgres.tables import OUR_SCHEMA
 from tenant_lifecycle.stores.postgres.verdicts import fine, refuse, warn
 
@@ -46,18 +46,22 @@ SELECT n.nspname || '.' || c.relname FROM readers r JOIN pg_class c ON c.oid = r
 def check_triggers(pair: Pair) -> Iterator[Finding]:
     """Triggers and rules that fire although our sessions are replicas would act on every row twice."""
     for side in pair.sides:
-        with side.conn.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(_FIRING, {"oids": [table.oid for table in side.moved]}).fetchall()
-        for row in rows:
-            verb = "TRIGGER" if row["kind"] == "trigger" else "RULE"
-            yield refuse(
-                side.name, "pg.trigger-always",
-                f"{row['kind']} {row['name']} on {row['tab']} is enabled {row['mode']} and would fire on rows"
-                " that we bring over",
-                f'ALTER TABLE {row["tab"]} ENABLE {verb} "{row["name"]}";',
-            )  # fmt: skip
-        if not rows:
-            yield fine(side.name, "pg.trigger-always", "no trigger fires on rows that we bring over")
+        yield from firing_for_us(side, "rows that we bring over")
+
+
+def firing_for_us(side: Side, what: str) -> Iterator[Finding]:
+    """Refusals for triggers and rules of one database that act on ``what`` although our sessions are replicas."""
+    with side.conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(_FIRING, {"oids": [table.oid for table in side.moved]}).fetchall()
+    for row in rows:
+        verb = "TRIGGER" if row["kind"] == "trigger" else "RULE"
+        yield refuse(
+            side.name, "pg.trigger-always",
+            f"{row['kind']} {row['name']} on {row['tab']} is enabled {row['mode']} and would fire on {what}",
+            f'ALTER TABLE {row["tab"]} ENABLE {verb} "{row["name"]}";',
+        )  # fmt: skip
+    if not rows:
+        yield fine(side.name, "pg.trigger-always", f"no trigger fires on {what}")
 
 
 def check_materialised_views(pair: Pair) -> Iterator[Finding]:

@@ -6,23 +6,19 @@ own, and a ledger of what its clients were promised. The figures of the result a
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tenant_lifecycle.errors import InvariantViolated, LifecycleError
+from tenant_lifecycle.errors import LifecycleError
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import TERMINAL, Operation, State, StepRecord, StepStatus
 from tenant_lifecycle.model.policy import MigrationOptions
+from tenant_lifecycle.sandbox.demo.load_process import LoadProcess, load_process
 from tenant_lifecycle.sandbox.environment import Fill, Sandbox, running
 from tenant_lifecycle.sandbox.ledger_check import LedgerReport, check
 from tenant_lifecycle.sandbox.load import LoadConfig
@@ -128,23 +124,8 @@ def run_demo(settings: DemoSettings, say: Say) -> DemoResult:
             )
 
 
-class _LoadProcess:
-    """The load generator, running."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def stop(self) -> Mapping[str, Any]:
-        """Let every writer finish its write; return the summary."""
-        self._process.send_signal(signal.SIGTERM)
-        output, _ = self._process.communicate(timeout=60)
-        summary: Mapping[str, Any] = json.loads(output.strip().splitlines()[-1])
-        return summary
-
-
-@contextmanager
-def _load(sandbox: Sandbox, ledger: Path, settings: DemoSettings) -> Iterator[_LoadProcess]:
-    """The load as a process of its own, writing before the block begins; ended with the block."""
+def _load(sandbox: Sandbox, ledger: Path, settings: DemoSettings) -> AbstractContextManager[LoadProcess]:
+    """The load on the moving tenant and two neighbours."""
     ledger.mkdir()
     config = LoadConfig(
         environments={name: sandbox.dsn(name, "rag_app") for name in sandbox.dsns},
@@ -152,20 +133,7 @@ def _load(sandbox: Sandbox, ledger: Path, settings: DemoSettings) -> Iterator[_L
         ledger=ledger,
         rate=settings.rate,
     )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tenant_lifecycle.sandbox.load", "--config", config.to_json()],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
-    assert process.stdout is not None
-    try:
-        if "writing" not in process.stdout.readline():
-            raise InvariantViolated("the load generator did not start", next_step="its error stands above")
-        yield _LoadProcess(process)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        process.stdout.close()
+    return load_process("tenant_lifecycle.sandbox.load", config.to_json())
 
 
 class _Story:

@@ -8,23 +8,20 @@ flips again, and blue is emptied. Then every acknowledged request is held agains
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tenant_lifecycle.errors import InvariantViolated, LifecycleError
+from tenant_lifecycle.errors import LifecycleError
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import TERMINAL, Operation, State, StepStatus
 from tenant_lifecycle.model.policy import MigrationOptions
+from tenant_lifecycle.sandbox.demo.load_process import LoadProcess, load_process
 from tenant_lifecycle.sandbox.environment import Fill, Sandbox, running
 from tenant_lifecycle.sandbox.http_load.config import HttpLoadConfig
 from tenant_lifecycle.sandbox.ledger_check import LedgerReport, check
@@ -133,22 +130,8 @@ def _judge(sandbox: Sandbox, ledger: Path) -> LedgerReport:
     return report
 
 
-class _LoadProcess:
-    """The HTTP load, running."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def stop(self) -> Mapping[str, Any]:
-        """Let every session finish its request; return the summary."""
-        self._process.send_signal(signal.SIGTERM)
-        output, _ = self._process.communicate(timeout=60)
-        summary: Mapping[str, Any] = json.loads(output.strip().splitlines()[-1])
-        return summary
-
-
-@contextmanager
-def _load(sandbox: Sandbox, ledger: Path, settings: WholeSettings) -> Iterator[_LoadProcess]:
+def _load(sandbox: Sandbox, ledger: Path, settings: WholeSettings) -> AbstractContextManager[LoadProcess]:
+    """People with sessions, of the moving tenant and a neighbour."""
     ledger.mkdir()
     config = HttpLoadConfig(
         [sandbox.urls["router"]],
@@ -157,20 +140,7 @@ def _load(sandbox: Sandbox, ledger: Path, settings: WholeSettings) -> Iterator[_
         rate=settings.rate,
         first_writer=1000,
     )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tenant_lifecycle.sandbox.http_load.load", "--config", config.to_json()],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
-    assert process.stdout is not None
-    try:
-        if not process.stdout.readline():
-            raise InvariantViolated("the HTTP load did not start", next_step="its error stands above")
-        yield _LoadProcess(process)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        process.stdout.close()
+    return load_process("tenant_lifecycle.sandbox.http_load.load", config.to_json())
 
 
 class _Story:

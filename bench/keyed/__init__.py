@@ -1,0 +1,1 @@
+"""Tenants of the stores that are read by key, each with the loop that somebody would write with its SDK."""

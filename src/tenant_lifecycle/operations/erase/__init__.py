@@ -1,0 +1,1 @@
+"""Erasing a tenant: from an approved plan to outcomes that are computed from evidence."""

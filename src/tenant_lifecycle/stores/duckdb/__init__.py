@@ -1,0 +1,1 @@
+"""DuckDB: a database file, or a folder of Parquet files."""
