@@ -28,7 +28,7 @@ from tenant_lifecycle.model.verification import Difference, DifferenceKind
 __all__ = [
     "Check", "Compared", "Copied", "Copies", "Difference", "DifferenceKind", "Digests", "Feed", "FenceRow", "FenceState",
     "Fences", "Follower", "Follows", "Glances", "Hints", "Journals", "Keyed", "Keys", "Lag", "Listening", "Overlaps", "Part",
-    "Prepares", "Removes", "Resolves", "Schemas", "SetSize", "Shares", "Stays", "Store", "Touch", "Windows",
+    "Prepares", "Removes", "Resolves", "Schemas", "SetSize", "Stays", "Store", "Touch",
 ]  # fmt: skip
 
 #: Called between chunks of long work; raises when the driver lost its lease or a person wants a stop.
@@ -464,53 +464,6 @@ class Fences(Protocol):
     def blockers(self, tenant: TenantId, older_than_s: float) -> list[str]:
         """What forbids a flip now, one sentence each: transactions from before the arming, transactions of more
         than ``older_than_s`` seconds that hold the tenant's lock, prepared ones, sets without the fence."""
-
-
-@runtime_checkable
-class Windows(Protocol):
-    """A fencing store that can hold one tenant's writes for a maintenance window: refused, with the window's end.
-
-    The fence lives for as short as any other and is renewed, so that writes go on by themselves when nobody renews
-    it. No renewal goes beyond the window's end, by the store's own clock.
-    """
-
-    def hold_writes(
-        self, tenant: TenantId, epoch: int, ttl_s: float, budget_s: float, window_s: float
-    ) -> str:
-        """ACTIVE at ``epoch`` -> FENCED for a window that ends in ``window_s``; returns the ticket.
-
-        Raises:
-            StoreBusy, WrongState: as `Fences.fence`.
-        """
-
-    def renew(self, tenant: TenantId, ticket: str, ttl_s: float) -> str | None:
-        """The same fencing under a new ticket and a later deadline; nobody could write in between.
-
-        None: it ran out or another took its place, so somebody may have written; or its row was in use.
-        """
-
-    def tighten(self, tenant: TenantId, epoch: int, ticket: str, ttl_s: float, budget_s: float) -> str:
-        """The window's fencing becomes a flip's: drain who passed (rows that tenants share), let everybody wait.
-
-        Raises:
-            StoreBusy: not drained within the budget; the window goes on under the old ticket.
-            WrongState: the fencing is lost.
-        """
-
-    def loosen(self, tenant: TenantId, ticket: str, ttl_s: float, window_s: float) -> str | None:
-        """A flip was given up: back to a window that ends in ``window_s``; None as `renew`."""
-
-
-@runtime_checkable
-class Shares(Protocol):
-    """A store that can tell whether another one is the very same data under another environment's name."""
-
-    def same_as(self, other: Store) -> bool:
-        """Whether a write here is a write there. False where it cannot be told for sure.
-
-        Raises:
-            StoreError: one of them does not answer, or does not say who it is.
-        """
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ from tenant_lifecycle.model.policy import MigrationPolicy
 from tenant_lifecycle.model.strategy import EXPLAINED, Strategy
 from tenant_lifecycle.model.window import Window, read_opening
 from tenant_lifecycle.operations.pairs import Pair
-from tenant_lifecycle.stores.base import Windows
+from tenant_lifecycle.stores.windows import Windows
 
 
 def explain(policy: MigrationPolicy) -> str:

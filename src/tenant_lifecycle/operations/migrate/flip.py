@@ -121,14 +121,8 @@ def make_ready(direction: Direction, budget: FlipBudget) -> None:
 def _make_store_ready(direction: Direction, proof: Proof, budget: FlipBudget) -> None:
     if proof.outdated():
         raise FlipAbandoned(f"{proof.pair.source.name} is not verified against {proof.pair.target.name} yet")
-    settles_s, time_s = proof.follower.settles_in_s(), min(budget.marker_s, budget.pause_s)
-    if settles_s > time_s and direction.fencing is None:
-        raise PreconditionRefused(
-            f"comparing all of {proof.pair.source.name} takes {settles_s:.2f} s, and a flip has {time_s:.2f} s: "
-            "without the client or hints its last changes cannot be carried over under the fence",
-            next_step="abort, and start again with --strategy maintenance_window; or use the client or hints for it",
-        )
-    if settles_s > time_s:
+    _refuse_long_survey(direction, proof, budget)
+    if _surveyed(direction, proof, budget):
         _survey_in_window(proof)
     left = _shrink(proof)
     lag = proof.follower.lag()
@@ -138,6 +132,27 @@ def _make_store_ready(direction: Direction, proof: Proof, budget: FlipBudget) ->
         raise FlipAbandoned(
             f"{proof.pair.target.name} is {lag.seconds:.2f} s behind, more than {budget.lag_s} s"
         )
+
+
+def _refuse_long_survey(direction: Direction, proof: Proof, budget: FlipBudget) -> None:
+    """A store that has to be compared in full must be so within the pause; in a window it is before.
+
+    Raises:
+        FlipAbandoned: a later attempt may take so long.
+        PreconditionRefused: none may.
+    """
+    name, settles_s = proof.pair.source.name, proof.follower.settles_in_s()
+    if direction.fencing is not None or settles_s <= min(budget.pause_s, budget.marker_s):
+        return
+    if settles_s <= budget.marker_s:
+        raise FlipAbandoned(
+            f"comparing all of {name} takes {settles_s:.2f} s, more than this attempt may take"
+        )
+    raise PreconditionRefused(
+        f"comparing all of {name} takes {settles_s:.2f} s, and a flip has {budget.marker_s:g} s: without the client or "
+        "hints its last changes cannot be carried over under the fence",
+        next_step="abort, and start again with --strategy maintenance_window; or use the client or hints for it",
+    )
 
 
 def _survey_in_window(proof: Proof) -> None:

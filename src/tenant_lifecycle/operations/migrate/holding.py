@@ -22,7 +22,8 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.window import moment_text
 from tenant_lifecycle.operations.migrate.provision import seen
 from tenant_lifecycle.operations.migrate.session import FORWARD, Session
-from tenant_lifecycle.stores.base import Fences, Windows
+from tenant_lifecycle.stores.base import Fences
+from tenant_lifecycle.stores.windows import Windows
 
 logger = logging.getLogger(__name__)
 

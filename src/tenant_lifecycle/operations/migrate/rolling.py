@@ -14,7 +14,7 @@ from tenant_lifecycle.operations.migrate.provision import refuse
 from tenant_lifecycle.operations.migrate.routes import drifting, follow_writer, route_with, steering_of
 from tenant_lifecycle.operations.migrate.session import FORWARD, Session
 from tenant_lifecycle.operations.pairs import Pair, StorePair
-from tenant_lifecycle.stores.base import Shares
+from tenant_lifecycle.stores.sharing import Shares
 
 
 def look_at_stores(pair: Pair, tenant: TenantId) -> list[Finding]:
