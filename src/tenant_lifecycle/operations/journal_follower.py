@@ -136,6 +136,14 @@ class JournalFollower:
         """None: who writes there without asking does not enter it in the journal either."""
         return {}
 
+    def patience_s(self) -> float:
+        """A minute; see `base.Follower.patience_s`."""
+        return 60.0
+
+    def settles_in_s(self) -> float:
+        """Nothing beyond the lag."""
+        return 0.0
+
     def check(self) -> None:
         """Raise what stopped the thread, if something did."""
         if self._error is not None:

@@ -163,6 +163,12 @@ class PineconeStore:
     def incarnation(self) -> str:
         return ours.identity(self.side, QUICK)
 
+    # -- Shares
+
+    def same_as(self, other: Store) -> bool:
+        """The address that Pinecone gives an index is that index's alone."""
+        return self.side.client.model(QUICK).host == _side(other).client.model(QUICK).host
+
     # -- Removes
 
     def remove(self, feed: Feed, check: Check) -> Mapping[str, int]:
