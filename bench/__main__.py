@@ -27,6 +27,7 @@ BENCHES = {
     "route": "push of a route to effect, Envoy and HAProxy",
     "stores": "copy, digest and reconcile of keyed stores against a loop with their SDK",
     "lag": "lag at 10,000 row changes a second",
+    "scan": "search for residue against a loop over spellings and values",
     "memory": "peak memory of a mover, small tenant and large",
 }
 

@@ -16,11 +16,13 @@ from tenant_lifecycle.errors import ConfigError
 from tenant_lifecycle.evidence_file import EvidenceConfig, read_evidence
 from tenant_lifecycle.gates_file import read_gates, read_steps
 from tenant_lifecycle.health_file import HealthConfig, read_health
+from tenant_lifecycle.model.changes import Changes
 from tenant_lifecycle.model.erasure.policy import ErasurePolicy
 from tenant_lifecycle.model.flip import FlipBudget
 from tenant_lifecycle.model.plan import Cutover
 from tenant_lifecycle.model.policy import MigrationPolicy, ProvisionHook
 from tenant_lifecycle.model.strategy import Strategy
+from tenant_lifecycle.model.window import WindowPolicy, is_time_of_day
 from tenant_lifecycle.traffic_config import TrafficConfig, read_traffic
 from tenant_lifecycle.yaml_file import Node
 from tenant_lifecycle.yaml_file import load as load_yaml
@@ -32,7 +34,7 @@ DEFAULT_NAME, VARIABLE = "lifecycle.yaml", "TENANT_LIFECYCLE_CONFIG"
 #: Settings of the kinds of stores this distribution brings: which may stand there, and which must. Kinds of
 #: other packages take any setting here and check it themselves.
 _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
-    "postgres": (frozenset({"data_folder", "dsn", "physical", "wal_archive_days"}), ("dsn",)),
+    "postgres": (frozenset({"dsn", "physical", "wal_archive_days"}), ("dsn",)),
     "redis": (frozenset({"url"}), ("url",)),
     "pinecone": (frozenset({"api_key", "create_index", "host", "index"}), ("api_key", "index")),
     "qdrant": (frozenset({"api_key", "collection", "path", "tenant_field", "url"}), ()),
@@ -52,11 +54,26 @@ _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
         ("bucket",),
     ),
     "duckdb": (frozenset({"moves", "path"}), ("path",)),
+    "folder": (frozenset({"path", "quiet"}), ("path",)),
     "cloudwatch": (
-        frozenset({"endpoint", "region", "access_key", "secret_key", "profile", "quiet", "old_lines"}),
+        frozenset(
+            {
+                "endpoint",
+                "region",
+                "access_key",
+                "secret_key",
+                "profile",
+                "quiet",
+                "old_lines",
+                "moves",
+            }
+        ),
         (),
     ),
+    "clickhouse": (frozenset({"database", "moves", "password", "url", "user"}), ("url",)),
 }
+#: Kinds of ours that can tell which keys are touched.
+_HINTING = frozenset({"redis"})
 _MOST_WORKERS = 16
 
 T = TypeVar("T")
@@ -70,6 +87,8 @@ class StoreConfig:
     name: str
     kind: str
     settings: Mapping[str, str] = field(repr=False)
+    #: How its changes are learned during a move.
+    changes: Changes = Changes.CLIENT
     #: What the verifier's settings change: its own credentials. None: it has none of its own.
     verify: Mapping[str, str] | None = field(default=None, repr=False)
 
@@ -105,6 +124,13 @@ class Config:
     erasure: ErasurePolicy = field(default_factory=ErasurePolicy)
     #: The audit log and who signs.
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
+
+    @property
+    def changes(self) -> Mapping[str, Changes]:
+        """How the changes of each store are learned, by its name."""
+        return {
+            name: store.changes for stores in self.environments.values() for name, store in stores.items()
+        }
 
     def policy_for(self, tier: str) -> MigrationPolicy:
         """The policy of a tier; of an unknown tier or none, the general one."""
@@ -165,6 +191,7 @@ def _read(top: Node, path: Path) -> Config:
     policy = _policy(sections.get("policies"), MigrationPolicy(), folder)
     policy, hybrid = _strategy(sections.get("policies"), policy, tiers)
     environments = _environments(sections["environments"])
+    _agreed(environments, sections["environments"])
     return Config(
         file=path,
         control_database=_control(sections.get("control"), own / "control.db", folder),
@@ -213,14 +240,39 @@ def _store(name: str, node: Node) -> StoreConfig:
     required: tuple[str, ...] = ()
     if kind in _SETTINGS:
         allowed, required = _SETTINGS[kind]
-    fields = node.mapping(allowed | {"kind", "verify"} if allowed is not None else None, required=required)
-    settings = {key: _setting(key, value) for key, value in fields.items() if key not in ("kind", "verify")}
+    extra = frozenset({"kind", "verify", "changes"})
+    fields = node.mapping(allowed | extra if allowed is not None else None, required=required)
+    settings = {key: _setting(key, value) for key, value in fields.items() if key not in extra}
     verify = None
     if "verify" in fields:
         verify = {key: _setting(key, value) for key, value in fields["verify"].mapping(allowed).items()}
         if not verify:
             raise fields["verify"].error("the verifier needs credentials of its own, or no section at all")
-    return StoreConfig(name, kind, settings, verify)
+    return StoreConfig(name, kind, settings, _changes(fields.get("changes"), kind), verify)
+
+
+def _changes(node: Node | None, kind: str) -> Changes:
+    if node is None:
+        return Changes.CLIENT
+    if kind == "postgres":
+        raise node.error("PostgreSQL has a change log, which is always followed; leave the key out")
+    chosen = Changes(node.choice([c.value for c in Changes]))
+    if chosen is Changes.HINTS and kind in _SETTINGS and kind not in _HINTING:
+        raise node.error(f"a store of kind {kind} tells nobody what is touched; reconcile compares instead")
+    return chosen
+
+
+def _agreed(environments: Mapping[str, Mapping[str, StoreConfig]], node: Node) -> None:
+    """A tenant moves both ways: one store is followed in one way, in whichever environment it is."""
+    seen: dict[str, tuple[str, Changes]] = {}
+    for environment, stores in environments.items():
+        for name, store in stores.items():
+            first, changes = seen.setdefault(name, (environment, store.changes))
+            if changes is not store.changes:
+                raise node.error(
+                    f"store {name!r} has changes {changes.value!r} in {first!r} and {store.changes.value!r} in "
+                    f"{environment!r}; say the same in both"
+                )
 
 
 def _setting(key: str, node: Node) -> str:
@@ -283,6 +335,7 @@ _POLICY_KEYS = frozenset(
         "provision",
         "cutover_steps",
         "gates",
+        "window",
     }
 )
 
@@ -308,6 +361,7 @@ def _with(fields: Mapping[str, Node], base: MigrationPolicy, folder: Path) -> Mi
         provision=get("provision", lambda node: _hook(node, folder), base.provision),
         cutover_steps=get("cutover_steps", read_steps, base.cutover_steps),
         gates=get("gates", lambda node: read_gates(node, base.gates), base.gates),
+        window=get("window", lambda node: _window(node, base.window), base.window),
     )
 
 
@@ -332,6 +386,14 @@ def _flip(node: Node, base: FlipBudget) -> FlipBudget:
             "or the fence ends before a flip can"
         )
     return budget
+
+
+def _window(node: Node, base: WindowPolicy) -> WindowPolicy:
+    fields = node.mapping({"opens", "for"})
+    opens = fields["opens"].text() if "opens" in fields else base.opens
+    if "opens" in fields and not is_time_of_day(opens):
+        raise fields["opens"].error('a time of day in UTC is needed, such as "02:30"')
+    return WindowPolicy(opens, _positive(fields["for"]) if "for" in fields else base.seconds)
 
 
 def _hook(node: Node, folder: Path) -> ProvisionHook:

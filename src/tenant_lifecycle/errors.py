@@ -20,7 +20,8 @@
     ├── PreconditionRefused          pre-flight or a gate says no; carries the findings
     │   ├── UnmappedData             closed world: data the ownership map does not mention
     │   ├── NotCertifiable           an erasure is not in a state that a certificate may state
-    │   └── TargetOccupied           the target already holds rows of the tenant
+    │   ├── TargetOccupied           the target already holds rows of the tenant
+    │   └── WindowOver               a maintenance window ended before the move was done; writes go on at the source
     ├── StoreError                   carries store (and tenant)
     │   ├── StoreUnavailable         retryable: no answer, restarting, connection cut
     │   ├── StoreBusy                retryable: lock or statement timeout of ours ran out
@@ -31,6 +32,7 @@
     │       ├── SourceChanged        TRUNCATE, DDL or a tenant change on an owned table
     │       └── SpoolFull            retryable: no room left under the spool
     ├── TenantMoved                  the fence refused a write; carries epoch and target (SQLSTATE TL001)
+    ├── TenantInMaintenance          retryable: writes are held until a time that it carries (SQLSTATE TL005)
     ├── FlipAbandoned                retryable: a budget ran out before the commit point; writes go on at the source
     └── IntegrityError               never retried; stops a cutover
         ├── VerificationFailed       carries the differences
@@ -139,6 +141,10 @@ class TargetOccupied(PreconditionRefused):
     """The target already holds data of the tenant."""
 
 
+class WindowOver(PreconditionRefused):
+    """The maintenance window ended before the move was done; writes go on at the source."""
+
+
 class StoreError(LifecycleError):
     """A store failed; carries which one."""
 
@@ -192,6 +198,20 @@ class TenantMoved(LifecycleError):
         super().__init__(message)
         self.epoch = epoch
         self.target = target
+
+
+class TenantInMaintenance(LifecycleError):
+    """The fence refused a write: the tenant is in a maintenance window, nobody writes for it (SQLSTATE TL005)."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, epoch: int, until: str) -> None:
+        super().__init__(
+            message, next_step=f"repeat the write later; the window ends at {until} at the latest"
+        )
+        self.epoch = epoch
+        #: ``2026-11-24T03:00:00Z``; it may end sooner.
+        self.until = until
 
 
 class FlipAbandoned(LifecycleError):

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from fence_sample import HOSTILE, move, sample
 
-from tenant_lifecycle.errors import Fenced
+from tenant_lifecycle.errors import Fenced, InvariantViolated
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.ownership import ResolvedMap
 from tenant_lifecycle.stores.base import Feed, FenceState
@@ -151,3 +151,17 @@ def test_what_a_rule_needs_to_find_rows_is_deleted_after_them(database: Database
     assert order[-1] == "tenants"
     assert order.index("messages") < order.index("chats") < order.index("members")
     assert order.index("users") < order.index("members")
+
+
+@pytest.mark.parametrize("state", [FenceState.ACTIVE, FenceState.MOVED, FenceState.STANDBY])
+def test_nothing_is_deleted_where_the_tenant_is_written(database: Database, state: FenceState) -> None:
+    """Also by a driver that slept through the end of its move, and through the tenant's coming back."""
+    before = counts(database, A)
+    fence.arm(database, A, state, 3, None if state is FenceState.ACTIVE else "green")
+    if state is FenceState.ACTIVE:
+        with pytest.raises(InvariantViolated, match="nothing was deleted"):
+            remove(database, FEED, nothing)
+        assert counts(database, A) == before
+    else:
+        remove(database, FEED, nothing)
+        assert set(counts(database, A).values()) == {0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from redis_pair import US, Pair, fill_stream, wait_until
 from tenant_lifecycle.errors import StoreRejected, StoreUnavailable
 from tenant_lifecycle.model.keymap import TenantIds
 from tenant_lifecycle.sandbox.redis import RedisServer
+from tenant_lifecycle.stores.base import Listening
 from tenant_lifecycle.stores.redis import hints
 
 MakePair = Callable[..., Pair]
@@ -23,7 +25,7 @@ class Heard:
 
     keys: list[bytes] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
-    stops: list[Callable[[], None]] = field(default_factory=list)
+    stops: list[Listening] = field(default_factory=list)
 
     def listen(self, pair: Pair, on_key: Callable[[bytes], None] | None = None) -> None:
         self.stops.append(pair.source.listen(US, on_key or self.keys.append, self.gaps.append))
@@ -34,7 +36,7 @@ def heard() -> Iterator[Heard]:
     made = Heard()
     yield made
     for stop in made.stops:
-        stop()
+        stop.stop()
 
 
 def test_every_touch_of_the_tenants_keys_is_told(pair: Pair, heard: Heard) -> None:
@@ -166,10 +168,35 @@ def test_listening_ends_and_a_dead_server_is_said_at_once(
     pair = make_pair((server, new_server()))
     heard = Heard()
     heard.listen(pair)
-    heard.stops[0]()
-    heard.stops[0]()
+    heard.stops[0].stop()
+    heard.stops[0].stop()
     wait_until(lambda: not pair.blue.client_list(_type="pubsub"))
     server.kill()
     with pytest.raises(StoreUnavailable):
         heard.listen(pair)
     assert heard.gaps == []
+
+
+def test_what_was_touched_before_is_told_before_it_is_said_to_be_settled(pair: Pair, heard: Heard) -> None:
+    heard.listen(pair, lambda key: (time.sleep(0.0002), heard.keys.append(key)))
+    listening = heard.stops[0]
+    pair.ids[US] = TenantIds()
+    for round_ in range(5):
+        pipe = pair.blue.pipeline()
+        for number in range(400):
+            pipe.set(f"answer:1:{round_}-{number}", 1)
+        pair.blue.set(f"vec:c{round_}:x", 1)
+        pipe.execute()
+        pair.ids[US] = TenantIds({"collection": frozenset({f"c{round_}"})})
+        assert listening.settled(5.0)
+        assert len(heard.keys) == 401 * (round_ + 1), "not everything was told"
+
+
+def test_nothing_is_settled_while_nobody_is_listening(pair: Pair, heard: Heard) -> None:
+    heard.listen(pair)
+    listening = heard.stops[0]
+    assert listening.settled(2.0)
+    _cut(pair)
+    assert not listening.settled(0.3) or heard.gaps
+    wait_until(lambda: any("listening again" in gap for gap in heard.gaps))
+    assert listening.settled(2.0)

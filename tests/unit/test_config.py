@@ -9,10 +9,12 @@ import pytest
 
 from tenant_lifecycle import config
 from tenant_lifecycle.errors import ConfigError
+from tenant_lifecycle.model.changes import Changes
 from tenant_lifecycle.model.flip import FlipBudget
 from tenant_lifecycle.model.gates import GatePolicy, OnFailure
 from tenant_lifecycle.model.plan import Cutover
-from tenant_lifecycle.model.policy import MigrationPolicy, ProvisionHook
+from tenant_lifecycle.model.policy import MigrationOptions, MigrationPolicy, ProvisionHook
+from tenant_lifecycle.model.window import WindowPolicy
 from tenant_lifecycle.wiring.health import open_health
 
 SMALL = """\
@@ -112,6 +114,47 @@ def test_a_query_that_would_take_an_id_for_code_is_refused_with_its_place() -> N
         open_health(full)
 
 
+def changes_of(*stores: str) -> config.Config:
+    """One store called other in environments a, b, ..."""
+    places = "".join(
+        f"  {name}: {{stores: {{other: {store}}}}}\n" for name, store in zip("ab", stores, strict=False)
+    )
+    return config.loads(f"version: 1\nenvironments:\n{places}", Path("lifecycle.yaml"))
+
+
+def test_a_store_says_how_its_changes_are_learned() -> None:
+    redis, s3 = "{{kind: redis, url: x, changes: {}}}", "{{kind: s3, bucket: x, changes: {}}}"
+    assert changes_of("{kind: redis, url: x}").changes == {"other": Changes.CLIENT}
+    assert changes_of(redis.format("hints"), redis.format("hints")).changes == {"other": Changes.HINTS}
+    assert changes_of(s3.format("reconcile")).changes == {"other": Changes.RECONCILE}
+    for stores, said in (
+        ([redis.format("hint")], "'hint' is not a valid choice; did you mean 'hints'"),
+        ([s3.format("hints")], "a store of kind s3 tells nobody what is touched"),
+        (["{kind: postgres, dsn: x, changes: client}"], "PostgreSQL has a change log"),
+        (
+            [redis.format("hints"), redis.format("client")],
+            "'hints' in 'a' and 'client' in 'b'; say the same in both",
+        ),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            changes_of(*stores)
+        assert said in str(caught.value)
+
+
+def test_a_window_is_a_policy_and_a_tier_changes_it() -> None:
+    full = read(
+        "policies: {window: {opens: '02:30', for: 30m}}\n"
+        "tiers: {bronze: {strategy: maintenance_window, window: {for: 2h}}}\n"
+    )
+    assert full.policy.window == WindowPolicy("02:30", 1800.0)
+    assert full.policy_for("bronze").window == WindowPolicy("02:30", 7200.0)
+    chosen = MigrationOptions(strategy=config.Strategy.HYBRID, window_opens="now").over(
+        full.policy_for("bronze")
+    )
+    assert chosen.strategy is config.Strategy.MAINTENANCE_WINDOW and chosen.strategy_why == "tier bronze"
+    assert chosen.window == WindowPolicy("now", 7200.0)
+
+
 def test_a_hybrid_gives_each_tier_its_strategy() -> None:
     full = read(
         "policies: {strategy: hybrid, hybrid: {gold: rolling, bronze: maintenance_window}}\n"
@@ -165,6 +208,13 @@ def test_the_control_database_is_a_file_or_an_address(text: str, expected: Path 
         ),
         ("policies:\n  cutover_steps: [10, 10]\n", ":6: policies.cutover_steps[1]: steps must grow"),
         ("policies: {cutover_steps: [100]}\n", "policies.cutover_steps[0]: 100 is too large"),
+        (
+            "policies: {window: {opens: '25:00'}}\n",
+            ":5: policies.window.opens: a time of day in UTC is needed",
+        ),
+        ("policies: {window: {opens: now}}\n", "policies.window.opens: a time of day in UTC is needed"),
+        ("policies: {window: {for: 0s}}\n", "policies.window.for: the duration must be longer"),
+        ("policies: {window: {start: '02:00'}}\n", "policies.window.start: unknown key"),
         ("policies: {gates: {errors: 5}}\n", ":5: policies.gates.errors: 5.0 is too large; the largest is 1"),
         ("policies: {gates: {sok: 1m}}\n", "unknown key 'sok'; did you mean 'soak'?"),
         ("policies: {gates: {interval: 0s}}\n", "policies.gates.interval: the duration must be longer"),

@@ -7,14 +7,16 @@ proof is a matter of reading about log2(size) rows (`audit_log`). Writers take t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from tenant_lifecycle.catalog.database import ControlDatabase
+from tenant_lifecycle.catalog.database import POSTGRES_CLOCK, ControlDatabase
 from tenant_lifecycle.catalog.tables import audit_entry, audit_head, operation
 from tenant_lifecycle.errors import InvariantViolated
 from tenant_lifecycle.evidence.entries import Entry, Happening, Opening, entry_of
@@ -89,22 +91,10 @@ LOOK = "tenantctl audit verify says what is wrong"
 
 def _end(db: ControlDatabase, conn: Connection, operation_id: str) -> Row[Any]:
     """Where the log ends, locked, and what is known of the operation."""
-    of_it = audit_entry.c.operation_id == operation_id
-    last = sa.select(audit_entry.c.after).where(of_it).order_by(audit_entry.c.stream.desc()).limit(1)
-    row = conn.execute(
-        sa.select(
-            audit_head.c.size,
-            audit_head.c.last,
-            db.clock().label("now"),
-            operation.c.state,
-            operation.c.tenant_id,
-            sa.select(sa.func.max(audit_entry.c.stream)).where(of_it).scalar_subquery().label("stream"),
-            last.scalar_subquery().label("known_state"),
-        )
-        .select_from(audit_head.outerjoin(operation, operation.c.id == operation_id))
-        .where(audit_head.c.id == 1)
-        .with_for_update(of=audit_head)
-    ).one_or_none()
+    given: dict[str, Any] = {"of_operation": operation_id}
+    if db.sqlite:
+        given["now"] = time.time()
+    row = conn.execute(_end_query(db.sqlite), given).one_or_none()
     if row is None:
         raise InvariantViolated("the control database has no audit log", next_step=LOOK)
     return row
@@ -139,22 +129,56 @@ def _frontier(db: ControlDatabase, conn: Connection, end: Row[Any]) -> Frontier:
 def _insert(
     db: ControlDatabase, conn: Connection, entry: Entry, opening: Opening, completed: Sequence[bytes]
 ) -> None:
-    moved = (
-        audit_head.update().where(audit_head.c.id == 1).values(size=entry.seq + 1, last=completed[0].hex())
-    )
-    added = audit_entry.insert().values(
-        seq=entry.seq,
-        leaf=entry.leaf().decode(),
-        nodes=b"".join(completed),
-        operation_id=entry.operation_id,
-        stream=entry.stream,
-        after=entry.after,
-        salt=opening.salt,
-        opening={"actor": opening.actor, "tenant": opening.tenant, "payload": dict(opening.payload)},
-    )
+    moved = {"new_size": entry.seq + 1, "new_last": completed[0].hex()}
+    added = {
+        "new_seq": entry.seq,
+        "new_leaf": entry.leaf().decode(),
+        "new_nodes": b"".join(completed),
+        "new_operation_id": entry.operation_id,
+        "new_stream": entry.stream,
+        "new_after": entry.after,
+        "new_salt": opening.salt,
+        "new_opening": {"actor": opening.actor, "tenant": opening.tenant, "payload": dict(opening.payload)},
+    }
     if db.sqlite:
-        conn.execute(moved)
-        conn.execute(added)
+        conn.execute(_MOVE, moved)
+        conn.execute(_ADD, added)
     else:
         # One way to the server instead of two: the log is written with every step.
-        conn.execute(added.add_cte(moved.cte("moved")))
+        conn.execute(_ADD_AND_MOVE, {**moved, **added})
+
+
+# The statements are built once: to build them costs more than to run them, and every step runs them.
+
+
+@cache
+def _end_query(sqlite: bool) -> sa.Select[Any]:
+    now = sa.bindparam("now", type_=sa.Double) if sqlite else POSTGRES_CLOCK
+    about = sa.bindparam("of_operation", type_=sa.Text)
+    of_it = audit_entry.c.operation_id == about
+    last = sa.select(audit_entry.c.after).where(of_it).order_by(audit_entry.c.stream.desc()).limit(1)
+    return (
+        sa.select(
+            audit_head.c.size,
+            audit_head.c.last,
+            now.label("now"),
+            operation.c.state,
+            operation.c.tenant_id,
+            sa.select(sa.func.max(audit_entry.c.stream)).where(of_it).scalar_subquery().label("stream"),
+            last.scalar_subquery().label("known_state"),
+        )
+        .select_from(audit_head.outerjoin(operation, operation.c.id == about))
+        .where(audit_head.c.id == 1)
+        .with_for_update(of=audit_head)
+    )
+
+
+_MOVE = (
+    audit_head.update()
+    .where(audit_head.c.id == 1)
+    .values(size=sa.bindparam("new_size"), last=sa.bindparam("new_last"))
+)
+_ADD = audit_entry.insert().values(
+    {column: sa.bindparam(f"new_{column.name}", type_=column.type) for column in audit_entry.c}
+)
+_ADD_AND_MOVE = _ADD.add_cte(_MOVE.cte("moved"))

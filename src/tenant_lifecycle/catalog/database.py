@@ -22,6 +22,12 @@ STORE = "control"
 BUSY_TIMEOUT_MS = 30_000
 
 
+#: PostgreSQL's clock, seconds since 1970.
+POSTGRES_CLOCK: sa.ColumnElement[float] = sa.literal_column(
+    "CAST(extract(epoch FROM clock_timestamp()) AS double precision)", sa.Double
+)
+
+
 class ControlDatabase:
     """One control database. Threads share it; after a fork, open another."""
 
@@ -41,7 +47,7 @@ class ControlDatabase:
         """
         if self.sqlite:
             return sa.literal(time.time(), sa.Double)
-        return sa.literal_column("CAST(extract(epoch FROM clock_timestamp()) AS double precision)", sa.Double)
+        return POSTGRES_CLOCK
 
     def now(self) -> float:
         """The time."""

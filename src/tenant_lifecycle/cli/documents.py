@@ -155,6 +155,8 @@ def plan_document(plan: MigrationPlan) -> Document:
             for store in plan.stores
         ],
         "estimate": {"seconds": plan.estimate.seconds, "exact": False, "basis": plan.estimate.basis},
+        "pause": plan.pause and {"seconds": plan.pause.seconds, "exact": False, "basis": plan.pause.basis},
+        "window": plan.window and {"opens_at": plan.window.opens_at, "seconds": plan.window.seconds},
         "findings": findings_document(plan.findings),
         "refusals": findings_document(plan.refusals),
     }

@@ -69,6 +69,24 @@ _Strategy = Annotated[
     Strategy | None, typer.Option("--strategy", help="How to move it, instead of the tier's strategy.")
 ]
 
+_WindowStart = Annotated[
+    str | None,
+    typer.Option(
+        "--window-start",
+        metavar="WHEN",
+        help="With maintenance_window: now, 02:30 (UTC, the next time), or 2026-11-24T02:30:00+01:00.",
+    ),
+]
+_WindowFor = Annotated[
+    float | None,
+    typer.Option(
+        "--window-for",
+        metavar="DURATION",
+        parser=options.duration,
+        help="With maintenance_window: how long writes may be held at most.",
+    ),
+]
+
 
 @migrate_app.command()
 def plan(
@@ -81,6 +99,8 @@ def plan(
     workers: _Workers = None,
     steps: _Steps = None,
     strategy: _Strategy = None,
+    window_start: _WindowStart = None,
+    window_for: _WindowFor = None,
     exact: Annotated[bool, typer.Option("--exact", help="Count instead of estimating.")] = False,
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
@@ -96,7 +116,7 @@ def plan(
             _tenant(tenant),
             source,
             _different(source, to),
-            MigrationOptions(cutover, settle, workers, options.steps(steps), strategy),
+            _options(cutover, settle, workers, steps, strategy, window_start, window_for),
             exact=exact,
         )
     _show_plan(made, out)
@@ -113,6 +133,8 @@ def start(
     workers: _Workers = None,
     steps: _Steps = None,
     strategy: _Strategy = None,
+    window_start: _WindowStart = None,
+    window_for: _WindowFor = None,
     if_plan: Annotated[
         str | None,
         typer.Option("--if-plan", metavar="HASH", help="Start only if the plan is still this one."),
@@ -132,7 +154,7 @@ def start(
     """
     invocation = of(ctx)
     out = invocation.output(as_json(json, output))
-    chosen = MigrationOptions(cutover, settle, workers, options.steps(steps), strategy)
+    chosen = _options(cutover, settle, workers, steps, strategy, window_start, window_for)
     target = _different(source, to)
     with invocation.lifecycle() as service:
         if dry_run:
@@ -411,6 +433,23 @@ def _tenant(text: str) -> TenantId:
     if not text:
         raise UsageError("a tenant's id must not be empty")
     return TenantId(text)
+
+
+def _options(
+    cutover: Cutover | None,
+    settle: float | None,
+    workers: int | None,
+    steps: str | None,
+    strategy: Strategy | None,
+    window_start: str | None,
+    window_for: float | None,
+) -> MigrationOptions:
+    """What was chosen for one migration."""
+    if window_for is not None and window_for <= 0:
+        raise UsageError("--window-for must be longer than nothing")
+    return MigrationOptions(
+        cutover, settle, workers, options.steps(steps), strategy, window_start, window_for
+    )
 
 
 def _different(source: str | None, target: str) -> str:

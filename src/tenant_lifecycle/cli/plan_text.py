@@ -36,6 +36,10 @@ def plan_lines(plan: MigrationPlan) -> Iterator[Line]:
     )
     if plan.why:
         yield f"strategy {plan.why}"
+    if plan.pause is not None:
+        yield f"writes pause for about {format_duration(plan.pause.seconds)} (reckoned: {plan.pause.basis})"
+    if plan.window is not None:
+        yield f"window {plan.window.text()}"
     if plan.steps:
         shares = " -> ".join(f"{percent} %" for percent in plan.steps)
         yield f"requests move {shares} -> 100 %, each step behind the gates"

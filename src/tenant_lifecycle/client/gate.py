@@ -7,10 +7,11 @@ a rolled-back transaction does not undo.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from psycopg import errors as pg
 from psycopg.rows import tuple_row
 
 from tenant_lifecycle.client.outcome import UnknownOutcome
-from tenant_lifecycle.errors import TenantMoved
+from tenant_lifecycle.errors import TenantInMaintenance, TenantMoved
 
 Connection = psycopg.Connection[Any]
 Result = TypeVar("Result")
@@ -29,6 +30,8 @@ Source = str | Callable[[], AbstractContextManager[Connection]]
 
 #: SQLSTATE of a write that the fence refused.
 MOVED = "TL001"
+#: SQLSTATE of a write in a maintenance window of the tenant.
+MAINTENANCE = "TL005"
 _SERIALIZATION = "40001"
 _POLL_S = 0.001
 _RECONNECT_S = 0.05
@@ -83,6 +86,7 @@ class WriterGate:
 
         Raises:
             TenantMoved: no environment accepted the tenant's writes before the deadline.
+            TenantInMaintenance: nobody writes for the tenant until the time that it carries; said at once.
             UnknownOutcome: the connection was lost during COMMIT; the transaction may or may not have happened.
             psycopg.Error: whatever else the block or the database raised; nothing was committed.
         """
@@ -92,7 +96,7 @@ class WriterGate:
         """Call ``attempt`` with the tenant's writer until it is not refused, at most until the deadline.
 
         Raises:
-            TenantMoved: as `run`; and whatever else ``attempt`` raises.
+            TenantMoved, TenantInMaintenance: as `run`; and whatever else ``attempt`` raises.
         """
         give_up = time.monotonic() + deadline_s
         while True:
@@ -106,6 +110,9 @@ class WriterGate:
                 time.sleep(_RECONNECT_S)
             except Exception as exc:
                 state = _sqlstate(exc)
+                if state == MAINTENANCE:
+                    self.forget(tenant)
+                    raise _in_maintenance(tenant, exc) from exc
                 if state not in (MOVED, _SERIALIZATION):
                     raise
                 self.forget(tenant)
@@ -235,6 +242,21 @@ def _moved(tenant: str, writer: Writer) -> TenantMoved:
         f"no environment accepts writes of tenant {tenant}; the last known writer is {writer.environment}",
         epoch=writer.epoch,
         target=writer.environment,
+    )
+
+
+def _in_maintenance(tenant: str, refusal: BaseException) -> TenantInMaintenance:
+    told: dict[str, Any] = {"epoch": 0, "until": "the end of its window"}
+    seen: BaseException | None = refusal
+    while seen is not None and not isinstance(seen, psycopg.Error):
+        seen = seen.__cause__
+    if isinstance(seen, psycopg.Error) and seen.diag.message_detail:
+        with suppress(ValueError):
+            told |= json.loads(seen.diag.message_detail)
+    return TenantInMaintenance(
+        f"tenant {tenant} is in maintenance until {told['until']}; nothing was written",
+        epoch=int(told["epoch"]),
+        until=str(told["until"]),
     )
 
 

@@ -1,7 +1,6 @@
-"""A signing key that never leaves AWS KMS.
+"""A signing key that never leaves AWS KMS: ECDSA P-256 (``ECC_NIST_P256``) with SHA-256.
 
-``ECC_NIST_P256`` keys sign the SHA-256 that we compute; ``ECC_NIST_EDWARDS25519`` keys sign the message itself,
-which KMS limits to 4096 bytes, so what is longer is refused here with a plain word.
+KMS's Ed25519 keys sign at most 4096 bytes, less than a certificate has; they are refused.
 """
 
 from __future__ import annotations
@@ -10,13 +9,14 @@ import hashlib
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tenant_lifecycle.errors import ConfigError, StoreError, StoreRejected, StoreUnavailable
 from tenant_lifecycle.evidence.keys import Algorithm, PublicKey, Role
 
 STORE = "kms"
-#: KMS's name of a key's kind -> how it signs.
-_ALGORITHMS = {"ECC_NIST_P256": Algorithm.ECDSA_P256, "ECC_NIST_EDWARDS25519": Algorithm.ED25519}
+#: KMS's limit.
 _MOST_RAW_BYTES = 4096
 
 
@@ -27,36 +27,30 @@ class KmsSigner:
         """``client`` is boto3's; the public half is read once, now.
 
         Raises:
-            ConfigError: the key cannot sign, or signs in a way we do not know.
+            ConfigError: it is a key of another kind.
             StoreError: KMS does not answer, or refuses.
         """
         self.role = role
         self._key_id = key_id
         self._client = client
-        answer = self._call("get_public_key", KeyId=key_id)
-        kind = str(answer.get("KeySpec", ""))
-        if answer.get("KeyUsage") != "SIGN_VERIFY" or kind not in _ALGORITHMS:
-            known = " or ".join(_ALGORITHMS)
+        spki = bytes(self._call("get_public_key", KeyId=key_id)["PublicKey"])
+        key = serialization.load_der_public_key(spki)
+        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
             raise ConfigError(
-                f"the KMS key {key_id} is of kind {kind}", next_step=f"make a SIGN_VERIFY key of kind {known}"
+                f"the KMS key {key_id} is no ECDSA P-256 key",
+                next_step="make a key with the usage SIGN_VERIFY of the kind ECC_NIST_P256",
             )
-        self.public = PublicKey(_ALGORITHMS[kind], bytes(answer["PublicKey"]))
+        self.public = PublicKey(Algorithm.ECDSA_P256, spki)
 
     def sign(self, message: bytes) -> bytes:
-        """The signature: DER of an ECDSA key, 64 bytes of an Ed25519 key."""
-        if self.public.algorithm is Algorithm.ECDSA_P256:
-            return self._sign("DIGEST", "ECDSA_SHA_256", hashlib.sha256(message).digest())
-        if len(message) > _MOST_RAW_BYTES:
-            raise StoreRejected(
-                f"KMS signs at most {_MOST_RAW_BYTES} bytes with an Ed25519 key, this has {len(message)}",
-                store=STORE,
-                next_step="use a key of kind ECC_NIST_P256",
-            )
-        return self._sign("RAW", "ED25519_SHA_512", message)
-
-    def _sign(self, kind: str, algorithm: str, message: bytes) -> bytes:
+        """The signature, DER. KMS takes short messages whole, and of long ones their SHA-256."""
+        short = len(message) <= _MOST_RAW_BYTES
         answer = self._call(
-            "sign", KeyId=self._key_id, Message=message, MessageType=kind, SigningAlgorithm=algorithm
+            "sign",
+            KeyId=self._key_id,
+            Message=message if short else hashlib.sha256(message).digest(),
+            MessageType="RAW" if short else "DIGEST",
+            SigningAlgorithm="ECDSA_SHA_256",
         )
         return bytes(answer["Signature"])
 

@@ -11,6 +11,7 @@ from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.sizes import SetSize
 from tenant_lifecycle.model.strategy import Strategy
+from tenant_lifecycle.model.window import Window
 
 
 class Cutover(StrEnum):
@@ -69,6 +70,10 @@ class MigrationPlan:
     why: str = ""
     #: Percent of the requests that the target serves before it becomes the writer; empty: all at once.
     steps: tuple[int, ...] = ()
+    #: How long the tenant cannot write; `estimate` is how long the copy takes.
+    pause: Estimate | None = None
+    #: With the strategy maintenance_window.
+    window: Window | None = None
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
@@ -90,6 +95,7 @@ class MigrationPlan:
             "workers": self.workers,
             "strategy": self.strategy,
             "steps": list(self.steps),
+            **({"window": [self.window.opens_at, self.window.seconds]} if self.window else {}),
             "stores": [[p.store, p.kind, p.how, sorted(size.name for size in p.sets)] for p in self.stores],
             "refusals": sorted([f.code, f.subject, f.message] for f in self.refusals),
         }

@@ -9,6 +9,7 @@ from tenant_lifecycle.model.flip import FlipBudget
 from tenant_lifecycle.model.gates import GatePolicy
 from tenant_lifecycle.model.plan import Cutover
 from tenant_lifecycle.model.strategy import Strategy
+from tenant_lifecycle.model.window import WindowPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class MigrationPolicy:
     strategy: Strategy = Strategy.ZERO_DOWNTIME
     #: Who chose the strategy, for the plan.
     strategy_why: str = "nothing else is configured"
+    window: WindowPolicy = field(default_factory=WindowPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +56,27 @@ class MigrationOptions:
     settle_s: float | None = None
     workers: int | None = None
     cutover_steps: tuple[int, ...] | None = None
+    #: HYBRID: as the tenant's tier says, which is also what None means.
     strategy: Strategy | None = None
+    #: As in `WindowPolicy`; ``now``: at once, whatever the policy says.
+    window_opens: str | None = None
+    window_s: float | None = None
 
     def over(self, policy: MigrationPolicy) -> MigrationPolicy:
         """The policy with what was chosen."""
+        named = None if self.strategy is Strategy.HYBRID else self.strategy
+        window = WindowPolicy(
+            policy.window.opens if self.window_opens is None else self.window_opens,
+            policy.window.seconds if self.window_s is None else self.window_s,
+        )
         chosen = {
+            "window": window,
             "cutover": self.cutover,
             "settle_s": self.settle_s,
             "workers": self.workers,
             "cutover_steps": self.cutover_steps,
-            "strategy": self.strategy,
-            "strategy_why": None if self.strategy is None else "chosen for this migration",
+            "strategy": named,
+            "strategy_why": None if named is None else "chosen for this migration",
         }
         changes: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
         return replace(policy, **changes)

@@ -15,6 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -59,6 +60,8 @@ class JournalFollower:
         self._marked = 0
         self._lag = Lag(0, 0.0, 0, 0)
         self._applied = 0
+        #: A flip asks both sides at the same time. The threads end with the follower.
+        self._asking = ThreadPoolExecutor(4, thread_name_prefix=f"asking {pair.name}")
         #: Sets whose differences count; asked for once.
         self._compared: frozenset[str] | None = None
         self._error: LifecycleError | None = None
@@ -133,16 +136,23 @@ class JournalFollower:
         """None: who writes there without asking does not enter it in the journal either."""
         return {}
 
+    def patience_s(self) -> float:
+        """A minute; see `base.Follower.patience_s`."""
+        return 60.0
+
+    def settles_in_s(self) -> float:
+        """Nothing beyond the lag."""
+        return 0.0
+
     def check(self) -> None:
         """Raise what stopped the thread, if something did."""
         if self._error is not None:
             raise self._error
 
     def epoch(self) -> str:
-        """Made of what shows a restart of the journal's database, of the source and of the target."""
-        return "|".join(
-            (self._journal.journal_epoch(), self._source.incarnation(), self._target.incarnation())
-        )
+        """Made of what shows a restart of the journal's database, of the source and of the target; asked at once."""
+        stores = [self._asking.submit(side.incarnation) for side in (self._source, self._target)]
+        return "|".join((self._journal.journal_epoch(), *(one.result() for one in stores)))
 
     def stop(self) -> None:
         """End the thread; what was entered stays in the journal. Safe to repeat."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tenant_lifecycle.errors import ConfigError, UnsupportedByStore, UsageError
+from tenant_lifecycle.model.changes import Changes
 from tenant_lifecycle.stores.base import Copies, Fences, Keyed, Stays, Store
 
 
@@ -17,9 +18,11 @@ class StorePair:
     name: str
     source: Store
     target: Store
+    #: How changes are learned if it has no change log.
+    changes: Changes = Changes.CLIENT
 
     def reversed(self) -> StorePair:
-        return StorePair(self.name, self.target, self.source)
+        return StorePair(self.name, self.target, self.source, self.changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,13 @@ class Pair:
         )
 
 
-def pair_up(source: str, target: str, environments: Mapping[str, Mapping[str, Store]]) -> Pair:
-    """Match the stores of two environments by name and kind.
+def pair_up(
+    source: str,
+    target: str,
+    environments: Mapping[str, Mapping[str, Store]],
+    changes: Mapping[str, Changes] | None = None,
+) -> Pair:
+    """Match the stores of two environments by name and kind; ``changes`` is what was declared, by store.
 
     Raises:
         UsageError: unknown environment, or twice the same.
@@ -87,5 +95,5 @@ def pair_up(source: str, target: str, environments: Mapping[str, Mapping[str, St
                 f"store {name!r} ({store.kind}) of environment {source!r} has no counterpart in {target!r}",
                 next_step="give both environments a store of that name and kind in lifecycle.yaml",
             )
-        pairs.append(StorePair(name, store, other))
+        pairs.append(StorePair(name, store, other, (changes or {}).get(name, Changes.CLIENT)))
     return Pair(source, target, tuple(pairs), tuple(staying))

@@ -16,7 +16,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tenant_lifecycle.sandbox.files import lifecycle_text, ownership_text, router_text
+from tenant_lifecycle.sandbox.files import (
+    erasure_text,
+    lifecycle_text,
+    ownership_text,
+    router_text,
+    verifying,
+)
 from tenant_lifecycle.sandbox.filling import Fill, fill_keyed, fill_postgres
 from tenant_lifecycle.sandbox.guardian import ending_with_us
 from tenant_lifecycle.sandbox.items import ItemReader
@@ -25,6 +31,7 @@ from tenant_lifecycle.sandbox.postgres import PostgresServer
 from tenant_lifecycle.sandbox.sample import DATABASE
 from tenant_lifecycle.sandbox.servers import Server, Servers, connections
 from tenant_lifecycle.sandbox.state import State, StateFile
+from tenant_lifecycle.sandbox.verifier import NAME as VERIFIER
 
 __all__ = ["EnvironmentStatus", "Fill", "Sandbox", "ServerStatus", "running"]
 
@@ -220,12 +227,18 @@ class Sandbox:
     def _write_files(self, state: State) -> None:
         (self.folder / "ownership.yaml").write_text(ownership_text(state))
         # The application has a role of its own, without the rights of whoever moves its tenants.
-        for file, user in (("lifecycle.yaml", "postgres"), ("application.yaml", "rag_app")):
-            stores = {
-                name: {Part.POSTGRES: {"kind": "postgres", "dsn": self.dsn(name, user)}, **keyed}
-                for name, keyed in self._connections(state).items()
-            }
-            (self.folder / file).write_text(lifecycle_text(stores, router_text(state)))
+        application, keeper = (self._stores_as(state, user) for user in ("rag_app", "postgres"))
+        dsns = {name: self.dsn(name, VERIFIER) for name in state.majors}
+        (self.folder / "application.yaml").write_text(lifecycle_text(application, router_text(state)))
+        (self.folder / "lifecycle.yaml").write_text(
+            lifecycle_text(verifying(keeper, dsns), router_text(state) + erasure_text())
+        )
+
+    def _stores_as(self, state: State, user: str) -> dict[str, dict[str, dict[str, Any]]]:
+        return {
+            name: {Part.POSTGRES: {"kind": "postgres", "dsn": self.dsn(name, user)}, **keyed}
+            for name, keyed in self._connections(state).items()
+        }
 
     def _state(self) -> State:
         return self._file.read_for(self.versions)

@@ -10,6 +10,7 @@ from typing import Any
 from tenant_lifecycle.sandbox.parts import KEYED, Part
 from tenant_lifecycle.sandbox.sample import ownership_yaml
 from tenant_lifecycle.sandbox.state import ROUTER_ADMIN, State
+from tenant_lifecycle.sandbox.verifier import CONTROL_TENANT, verify_settings
 
 
 def ownership_text(state: State) -> str:
@@ -32,6 +33,24 @@ def lifecycle_text(environments: Mapping[str, Mapping[str, Mapping[str, Any]]], 
             lines.append(f"      {name}: {{{fields}}}")
     lines += ["tiers:", "  platinum: {}", "  gold: {}", "  bronze: {}"]
     return "\n".join(lines) + "\n" + more
+
+
+def verifying(
+    environments: Mapping[str, Mapping[str, Mapping[str, Any]]], dsns: Mapping[str, str]
+) -> dict[str, Any]:
+    """The same settings with the verifier's beside them; ``dsns`` are its own, by environment."""
+    return {
+        environment: {
+            name: {**settings, "verify": verify_settings(name, settings, dsns[environment])}
+            for name, settings in stores.items()
+        }
+        for environment, stores in environments.items()
+    }
+
+
+def erasure_text() -> str:
+    """The section ``erasure``: the tenant that stays, for every search to find."""
+    return f"erasure:\n  control_tenant: {CONTROL_TENANT}\n"
 
 
 def router_text(state: State) -> str:

@@ -15,6 +15,7 @@ from tenant_lifecycle.sandbox.parts import Part
 from tenant_lifecycle.sandbox.postgres import PostgresServer
 from tenant_lifecycle.sandbox.sample import DATABASE, create_indexes, create_schema
 from tenant_lifecycle.sandbox.seed import seed, seed_residents
+from tenant_lifecycle.sandbox.verifier import POSTGRES_GRANTS, POSTGRES_ROLE
 
 #: Residents of green have so much of what they would have at the same scale.
 _RESIDENT_SHARE = 0.05
@@ -46,6 +47,9 @@ def fill_postgres(server: PostgresServer, green: Fill | None, scale: float) -> s
         with psycopg.connect(dsn) as conn:
             create_schema(conn)
             create_indexes(conn)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(POSTGRES_ROLE.encode())
+        conn.execute(POSTGRES_GRANTS.encode())
     return "tenants" if green is None else green.value
 
 

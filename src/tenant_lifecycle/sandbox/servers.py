@@ -11,6 +11,7 @@ from tenant_lifecycle.sandbox.parts import Part
 from tenant_lifecycle.sandbox.postgres import PostgresServer
 from tenant_lifecycle.sandbox.process import Process, http_answers
 from tenant_lifecycle.sandbox.state import ROUTER_ADMIN, State
+from tenant_lifecycle.sandbox.verifier import REDIS_USER
 
 _STORES = (Part.POSTGRES, Part.REDIS, Part.VECTORS, Part.OBJECTS)
 
@@ -92,7 +93,7 @@ class Servers:
             from tenant_lifecycle.sandbox.redis import RedisServer
 
             # Kept over a stop; and its notifications can serve those who do not use the client library.
-            return RedisServer(folder, appendonly=True, notify="KA")
+            return RedisServer(folder, appendonly=True, notify="KA", settings={"user": REDIS_USER})
         if part == Part.OBJECTS:
             from tenant_lifecycle.sandbox.objects import ObjectServer
 

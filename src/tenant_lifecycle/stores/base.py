@@ -27,8 +27,8 @@ from tenant_lifecycle.model.verification import Difference, DifferenceKind
 
 __all__ = [
     "Check", "Compared", "Copied", "Copies", "Difference", "DifferenceKind", "Digests", "Feed", "FenceRow", "FenceState",
-    "Fences", "Follower", "Follows", "Glances", "Hints", "Journals", "Keyed", "Keys", "Lag", "Overlaps", "Part", "Prepares", "Removes",
-    "Resolves", "Schemas", "SetSize", "Stays", "Store", "Touch",
+    "Fences", "Follower", "Follows", "Glances", "Hints", "Journals", "Keyed", "Keys", "Lag", "Listening", "Overlaps", "Part",
+    "Prepares", "Removes", "Resolves", "Schemas", "SetSize", "Stays", "Store", "Touch",
 ]  # fmt: skip
 
 #: Called between chunks of long work; raises when the driver lost its lease or a person wants a stop.
@@ -236,6 +236,12 @@ class Follower(Protocol):
         They were not carried over; nobody but us may write there. Forgotten once taken.
         """
 
+    def patience_s(self) -> float:
+        """How long a marker may take while nothing is fenced."""
+
+    def settles_in_s(self) -> float:
+        """What the last changes will take to arrive under a fence, beyond `lag`, as far as is known."""
+
     def check(self) -> None:
         """Raise the error that stopped the follower's threads, if one did."""
 
@@ -294,14 +300,25 @@ class Keyed(Protocol):
         """
 
 
+class Listening(Protocol):
+    """Hints while they are listened to."""
+
+    def settled(self, timeout_s: float) -> bool:
+        """Wait until ``on_key`` was called for everything that was touched before this call; False: not in time,
+        or nobody knows, for the connection was lost."""
+
+    def stop(self) -> None:
+        """End it; safe to repeat."""
+
+
 @runtime_checkable
 class Hints(Protocol):
     """A keyed store that tells by itself, without promise, which keys were touched (keyspace notifications)."""
 
     def listen(
         self, tenant: TenantId, on_key: Callable[[bytes], None], on_gap: Callable[[str], None]
-    ) -> Callable[[], None]:
-        """Call ``on_key`` for every touched key of the tenant, from a thread of its own; return what ends it.
+    ) -> Listening:
+        """Call ``on_key`` for every touched key of the tenant, from a thread of its own, until it is stopped.
 
         ``on_gap`` is called with the reason whenever something may have been missed (connection lost, buffer
         overrun); what was verified before it has to be verified again.

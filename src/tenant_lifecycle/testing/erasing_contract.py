@@ -25,7 +25,7 @@ from tenant_lifecycle.stores.erasing import Closes, Erases, Erasing, Looked, Pla
 #: Tenants whose ids are traps, each beside one that it must not be taken for.
 TENANTS = ("acme", "acme2", "a*b?", "it's; --%s", "zürich 租户", "{tenant}", "12345", "1234")
 CONTROL = "control-tenant"
-#: Items of each; enough for several batches of every store's.
+#: Items of each.
 ITEMS = 5
 
 
@@ -192,20 +192,17 @@ class ErasingContract:
             again = filled.replaced_eraser()
             for earlier in batches[: number + 1]:
                 again.erase(erasing("acme"), earlier, nothing)
+        again.settle(erasing("acme"), sorted({batch.set for batch in batches}), nothing)
         assert everything(filled) == full(without="acme")
         assert is_clean(filled.verifier, "acme", batches)
 
     def test_nothing_is_destroyed_before_the_check_was_asked(self, filled: ErasingBench) -> None:
-        """The check is where a hold stops an erasure, so a hold that was placed stops the next request."""
-        batches = manifest(filled.eraser, "acme")
-        filled.eraser.erase(erasing("acme"), batches[0], nothing)
-        before = everything(filled)
-        for batch in batches[1:]:
+        """The check is where a hold stops an erasure: once placed, it stops the next request that destroys."""
+        for batch in manifest(filled.eraser, "acme"):
             with pytest.raises(Killed):
                 filled.eraser.erase(erasing("acme"), batch, Countdown(0))
-        assert everything(filled) == before
-        left = filled.verifier.remaining(TenantId("acme"), batches[1], nothing)
-        assert left == frozenset(batches[1].keys)
+            assert filled.verifier.remaining(TenantId("acme"), batch, nothing) == frozenset(batch.keys)
+        assert everything(filled) == full()
 
     def test_an_item_that_is_named_and_is_another_tenants_stays(self, filled: ErasingBench) -> None:
         for batch in manifest(filled.eraser, "acme2"):
@@ -227,7 +224,7 @@ class ErasingContract:
 
     def test_the_search_finds_the_tenant_before_and_the_control_always(self, filled: ErasingBench) -> None:
         before = look(filled.verifier, "acme")
-        assert hits(before) >= ITEMS
+        assert hits(before) > 0
         assert any(one.control_found for one in before)
         erase(filled, "acme")
         after = look(filled.verifier, "acme")

@@ -10,6 +10,7 @@ from pathlib import Path
 from tenant_lifecycle import config as configuration
 from tenant_lifecycle import ownership_file
 from tenant_lifecycle.evidence_file import EvidenceConfig
+from tenant_lifecycle.model.changes import Changes
 from tenant_lifecycle.model.erasure.policy import ErasurePolicy
 from tenant_lifecycle.model.keymap import IdSource, TenantIds
 from tenant_lifecycle.model.names import TenantId
@@ -38,6 +39,8 @@ class Installation:
     policy: MigrationPolicy = field(default_factory=MigrationPolicy)
     #: Policies of tiers that differ, by tier.
     tiers: Mapping[str, MigrationPolicy] = field(default_factory=dict)
+    #: How the changes of stores are learned during a move, where it was declared, by the store's name.
+    changes: Mapping[str, Changes] = field(default_factory=dict)
     #: The file it was read from; a runner process of its own reads it again. None: no such process.
     file: Path | None = None
     erasure: ErasurePolicy = field(default_factory=ErasurePolicy)
@@ -71,6 +74,7 @@ def installation(config: configuration.Config) -> Installation:
         open_stores=open_stores,
         policy=config.policy,
         tiers={name: tier.policy for name, tier in config.tiers.items()},
+        changes=config.changes,
         file=config.file,
         erasure=config.erasure,
         open_verifiers=open_verifiers,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from tenant_lifecycle.catalog.audit_log import AuditLog
 from tenant_lifecycle.catalog.database import ControlDatabase
@@ -34,10 +35,11 @@ from tenant_lifecycle.model.operation import (
 )
 from tenant_lifecycle.model.plan import Cutover, MigrationPlan
 from tenant_lifecycle.model.policy import MigrationOptions, MigrationPolicy
+from tenant_lifecycle.model.strategy import Strategy
 from tenant_lifecycle.model.tenant import Tenant
 from tenant_lifecycle.model.verification import VerificationReport
 from tenant_lifecycle.operations.erase.definition import Erase
-from tenant_lifecycle.operations.migrate.definition import Migrate
+from tenant_lifecycle.operations.migrate.definition import Migrate, Roll
 from tenant_lifecycle.operations.migrate.planning import plan_migration
 from tenant_lifecycle.operations.migrate.provision import refuse, seen
 from tenant_lifecycle.operations.migrate.session import Session
@@ -129,12 +131,20 @@ class Lifecycle:
         Raises:
             UnknownTenant: no environment holds the tenant.
         """
-        for name, stores in self.stores.items():
-            for store in stores.values():
-                if isinstance(store, Fences) and store.holds(tenant):
-                    row = store.fence_row(tenant)
-                    if row is None or writer(seen(row), None) == "source":
-                        return name
+        accepting = [
+            name
+            for name, stores in self.stores.items()
+            for store in stores.values()
+            if isinstance(store, Fences) and store.holds(tenant)
+            if (row := store.fence_row(tenant)) is None or writer(seen(row), None) == "source"
+        ]
+        if len(accepting) > 1:
+            # They share a database: where the tenant's code runs is what a rolling move noted.
+            with suppress(UnknownTenant):
+                noted = self._tenants.get(tenant).environment
+                return noted if noted in accepting else accepting[0]
+        if accepting:
+            return accepting[0]
         raise UnknownTenant(f"no environment holds tenant {tenant!r}", next_step="tenantctl tenant list")
 
     def tenants(self, *, environment: str | None = None) -> list[Tenant]:
@@ -163,7 +173,7 @@ class Lifecycle:
         return self._tenants.upsert(TenantUpdate(tenant, tier=tier, environment=environment))
 
     def pair(self, source: str, target: str) -> Pair:
-        return pair_up(source, target, self.stores)
+        return pair_up(source, target, self.stores, self.installation.changes)
 
     def verify(self, tenant: TenantId, source: str | None, target: str | None) -> VerificationReport:
         """Compare the tenant between two environments; None: those of its newest migration, writer first."""
@@ -196,7 +206,10 @@ class Lifecycle:
         if not tenant:
             raise UsageError("the tenant's id is empty", next_step="tenantctl tenant list")
         pair = self.pair(source or self.home(tenant), target)
-        return plan_migration(pair, tenant, self.policy(tenant, options), exact=exact, steering=self.steering)
+        return plan_migration(
+            pair, tenant, self.policy(tenant, options), exact=exact, steering=self.steering,
+            now=self.database.now(),
+        )  # fmt: skip
 
     def start_migration(
         self,
@@ -291,6 +304,9 @@ class Lifecycle:
         spec = operation.spec
         chosen = MigrationOptions(Cutover(spec["cutover"]), float(spec["settle_s"]), int(spec["workers"]))
         stores = self.installation.open_stores((spec["source"], spec["target"]))
+        pair = pair_up(spec["source"], spec["target"], stores, self.installation.changes)
+        rolling = operation.definition == Roll.name
+        steered = spec.get("steps") or "window" in spec or rolling
         emptying, close_verifiers = self.erasures.emptying(spec["source"])
 
         def close() -> None:
@@ -301,18 +317,22 @@ class Lifecycle:
             operation_id=operation.id,
             tenant=TenantId(operation.tenant_id),
             token=token,
-            pair=pair_up(spec["source"], spec["target"], stores),
+            pair=Pair(pair.source, pair.target, ()) if rolling else pair,
+            shared=pair if rolling else None,
             policy=self.policy(operation.tenant_id, chosen),
             folder=self.installation.state_folder / "spool" / operation.id,
             close_stores=close,
             emptying=emptying,
-            steering=self.installation.open_steering() if spec.get("steps") else None,
+            steering=self.installation.open_steering() if steered else None,
             reports=self.installation.state_folder / "postmortems",
             history=lambda: self.latest_events(operation.id, 1000),
         )
 
     def _definitions(self) -> Mapping[str, Definition]:
-        return {Migrate.name: Migrate(self.open_session), Erase.name: Erase(self.erasures.open_session)}
+        return {
+            **{one.name: one(self.open_session) for one in (Migrate, Roll)},
+            Erase.name: Erase(self.erasures.open_session),
+        }
 
     def driver(self, *, ttl_s: float = 10.0) -> Driver:
         """Drives every kind of operation this version knows."""
@@ -348,7 +368,7 @@ class Lifecycle:
 def _new_migration(plan: MigrationPlan, reason: str, actor: str) -> NewOperation:
     return NewOperation(
         kind=Migrate.kind,
-        definition=Migrate.name,
+        definition=(Roll if plan.strategy is Strategy.ROLLING else Migrate).name,
         tenant_id=plan.tenant,
         requested_by=actor,
         spec={
@@ -359,8 +379,15 @@ def _new_migration(plan: MigrationPlan, reason: str, actor: str) -> NewOperation
             "workers": plan.workers,
             "strategy": plan.strategy.value,
             "steps": list(plan.steps),
+            **_window(plan),
         },
         plan={"stores": [[s.store, s.kind, s.items, s.bytes] for s in plan.stores]},
         plan_hash=plan.hash,
         reason=reason,
     )
+
+
+def _window(plan: MigrationPlan) -> dict[str, object]:
+    if plan.window is None:
+        return {}
+    return {"window": {"opens_at": plan.window.opens_at, "seconds": plan.window.seconds}}

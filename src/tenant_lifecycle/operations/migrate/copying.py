@@ -32,7 +32,9 @@ def create_feed(ctx: StepContext) -> Outcome:
 def copy(ctx: StepContext) -> Outcome:
     """Step: copy every part of every store; parts are work items, the feed spools meanwhile."""
     session: Session = ctx.session
-    session.followers(FORWARD, applying=False)
+    if session.window is None:
+        # In a window nothing changes; the source keeps what does if the fence is lost, until somebody follows.
+        session.followers(FORWARD, applying=False)
     parts: dict[str, tuple[StorePair, Part]] = {}
     for pair in session.pair.stores:
         if isinstance(pair.source, Copies):
@@ -135,7 +137,8 @@ def catch_up(ctx: StepContext) -> Outcome:
             time.sleep(0.1)
             continue
         marks = {name: follower.mark() for name, follower in followers.items()}
-        calm = calm + 1 if all(followers[n].await_marker(mark, 5.0) for n, mark in marks.items()) else 0
+        waits = {name: followers[name].patience_s() / 12 for name in marks}
+        calm = calm + 1 if all(followers[n].await_marker(mark, waits[n]) for n, mark in marks.items()) else 0
     seconds = time.monotonic() - began
     return Done({"applied": sum(f.lag().applied for f in followers.values()), "seconds": round(seconds, 3)})
 
@@ -201,4 +204,5 @@ def prepare_way_back(ctx: StepContext) -> Outcome:
 def _check(ctx: StepContext, session: Session) -> None:
     """A safe point of the driver that is also one of the feeds: a dead feed ends the step."""
     ctx.check()
+    session.check_window()
     session.check_followers()

@@ -4,6 +4,9 @@
     then as often as people want:  [promote/1]  flip/n  settle/n      (odd n: to the target, even n: back)
     and at the end:                 verify before leaving, leave
 
+In a maintenance window: preflight, provision, arm, window (wait for it), feed, hold-writes, and from copy to flip/1
+under that fence.
+
 With routers, before every flip to the target:
 
     shift/10  shift/25  shift/50            each until its gates pass (the second time: shift/10/2 ...)
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 
 from tenant_lifecycle.engine.definition import Definition
 from tenant_lifecycle.engine.retry import Retry
@@ -24,12 +28,15 @@ from tenant_lifecycle.errors import WrongState
 from tenant_lifecycle.model.gates import OnFailure
 from tenant_lifecycle.model.operation import Operation, Outputs, State
 from tenant_lifecycle.model.plan import Cutover
+from tenant_lifecycle.model.strategy import Strategy
 from tenant_lifecycle.operations.migrate import (
     copying,
+    holding,
     leaving,
     postmortem,
     proving,
     provision,
+    rolling,
     settling,
     shifting,
     turning,
@@ -66,8 +73,20 @@ class Migrate(Definition):
     def session(self, operation: Operation, token: int) -> AbstractContextManager[Session]:
         return self._session(operation, token)
 
+    def filling(self, operation: Operation) -> Sequence[Step]:
+        """Everything up to the first flip."""
+        return _filling_in_window() if _windowed(operation) else _filling()
+
+    def flip(self, operation: Operation, turn: int) -> Step:
+        """Flip number ``turn``."""
+        return _flip(turn, in_window=turn == 1 and _windowed(operation))
+
+    def leaving(self) -> list[Step]:
+        """What comes after the settle time."""
+        return _leaving()
+
     def steps(self, operation: Operation, outputs: Outputs) -> Sequence[Step]:
-        steps = list(_filling())
+        steps = list(self.filling(operation))
         climbs = Climbs(tuple(operation.spec.get("steps") or ()))
         if operation.spec.get("cutover") == Cutover.MANUAL:
             steps.append(
@@ -77,7 +96,7 @@ class Migrate(Definition):
         while True:
             if way_of(turn) == FORWARD and not climbs.climb(steps, outputs):
                 return steps
-            steps.append(_flip(turn))
+            steps.append(self.flip(operation, turn))
             if way_of(turn) == BACK:
                 climbs.report(steps)
             steps.append(_settle(turn))
@@ -85,7 +104,7 @@ class Migrate(Definition):
             if settled is None:
                 return steps
             if settled["next"] == "complete":
-                return steps + _leaving()
+                return steps + self.leaving()
             turn += 1
 
     def abort_steps(self, operation: Operation, outputs: Outputs) -> Sequence[Step]:  # noqa: ARG002
@@ -125,6 +144,49 @@ class Migrate(Definition):
         return State.ROLLED_BACK if any(key.startswith("flip/") for key in outputs.begun) else State.ABORTED
 
 
+class Roll(Migrate):
+    """The requests of one tenant from ``spec['source']`` to ``spec['target']``, which use the same stores."""
+
+    name = "roll@1"
+
+    def filling(self, operation: Operation) -> Sequence[Step]:  # noqa: ARG002
+        return (
+            Step(
+                "preflight",
+                "make sure that no data has to move",
+                StepKind.IDEMPOTENT,
+                rolling.preflight,
+                retry=PATIENT,
+                on_error=OnError.FAIL,
+            ),
+        )
+
+    def flip(self, operation: Operation, turn: int) -> Step:  # noqa: ARG002
+        where = "the target" if way_of(turn) == FORWARD else "the source again"
+        return Step(
+            f"flip/{turn}", f"every request to {where}", StepKind.IDEMPOTENT, rolling.turn, retry=PATIENT
+        )
+
+    def leaving(self) -> list[Step]:
+        return [Step("leave", "end it", StepKind.IDEMPOTENT, rolling.end, retry=PATIENT, critical=True)]
+
+    def abort_steps(self, operation: Operation, outputs: Outputs) -> Sequence[Step]:  # noqa: ARG002
+        if "leave" in outputs.begun:
+            raise WrongState("too late to abort: it has ended", next_step="move the tenant the other way")
+        home = Step(
+            "abort/routes",
+            "every request to the source",
+            StepKind.IDEMPOTENT,
+            rolling.send_home,
+            retry=PATIENT,
+        )
+        return (home,) if any(key.startswith(("shift/", "flip/")) for key in outputs.begun) else ()
+
+
+def _windowed(operation: Operation) -> bool:
+    return operation.spec.get("strategy") == Strategy.MAINTENANCE_WINDOW
+
+
 def _filling() -> tuple[Step, ...]:
     """Everything up to the first flip; writes stay where they are."""
     run = StepKind.IDEMPOTENT
@@ -145,6 +207,19 @@ def _filling() -> tuple[Step, ...]:
         Step("way-back", "prepare and prove the way back", run, copying.prepare_way_back, retry=PATIENT),
         Step("verify", "verify every item", run, proving.verify, retry=PATIENT),
     )
+
+
+def _filling_in_window() -> tuple[Step, ...]:
+    """The same, under a fence from before the copy: everything that can be done beforehand is done beforehand."""
+    before = [replace(step, on_error=OnError.FAIL) for step in _filling()]
+    at = next(index for index, step in enumerate(before) if step.key == "feed")
+    wait = Step("window", "wait for the window", StepKind.WAIT, holding.await_window, on_error=OnError.FAIL)
+    hold = Step(
+        "hold-writes", "hold writes for the window", StepKind.IDEMPOTENT, holding.hold_writes, retry=PATIENT,
+        on_error=OnError.FAIL,
+    )  # fmt: skip
+    inside = (replace(step, run=holding.in_window(step.run)) for step in before[at + 1 :])
+    return (*before[:at], wait, before[at], hold, *inside)
 
 
 class Climbs:
@@ -233,9 +308,10 @@ def _give_up(incident: int) -> Step:
     )
 
 
-def _flip(turn: int) -> Step:
+def _flip(turn: int, *, in_window: bool = False) -> Step:
     where = "the target" if way_of(turn) == FORWARD else "the source again"
-    return Step(f"flip/{turn}", f"make {where} the writer", StepKind.IDEMPOTENT, turning.flip, retry=PATIENT)
+    step = Step(f"flip/{turn}", f"make {where} the writer", StepKind.IDEMPOTENT, turning.flip, retry=PATIENT)
+    return replace(step, run=holding.in_window(step.run), on_error=OnError.FAIL) if in_window else step
 
 
 def _settle(turn: int) -> Step:

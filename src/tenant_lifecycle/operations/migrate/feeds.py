@@ -10,9 +10,11 @@ import uuid
 from pathlib import Path
 
 from tenant_lifecycle.errors import UnsupportedByStore
+from tenant_lifecycle.model.changes import Changes
 from tenant_lifecycle.operations.journal_follower import JournalFollower
 from tenant_lifecycle.operations.pairs import Pair, StorePair
-from tenant_lifecycle.stores.base import Feed, Follower, Follows, Journals, Keyed
+from tenant_lifecycle.operations.survey_follower import SurveyFollower
+from tenant_lifecycle.stores.base import Feed, Fences, Follower, Follows, Journals, Keyed
 
 
 def journal_of(pair: Pair) -> Journals:
@@ -28,10 +30,15 @@ def journal_of(pair: Pair) -> Journals:
 
 
 def keyed_stores(pair: Pair) -> list[StorePair]:
-    """The stores that are followed by the journal."""
+    """The stores without a change log of their own."""
     return [
         one for one in pair.stores if not isinstance(one.source, Follows) and isinstance(one.source, Keyed)
     ]
+
+
+def journaled(pair: Pair) -> bool:
+    """Whether a store is followed by the journal."""
+    return any(one.changes is Changes.CLIENT for one in keyed_stores(pair))
 
 
 def create(pair: Pair, feed: Feed) -> None:
@@ -39,7 +46,7 @@ def create(pair: Pair, feed: Feed) -> None:
     for one in pair.stores:
         if isinstance(one.source, Follows):
             one.source.create_feed(one.target, feed)
-    if keyed_stores(pair):
+    if journaled(pair):
         journal_of(pair).open_journal(feed)
 
 
@@ -48,7 +55,7 @@ def drop(pair: Pair, feed: Feed) -> None:
     for one in pair.stores:
         if isinstance(one.source, Follows):
             one.source.drop_feed(feed)
-    if keyed_stores(pair):
+    if journaled(pair):
         journal_of(pair).close_journal(feed)
 
 
@@ -67,6 +74,10 @@ def follower(pair: Pair, one: StorePair, feed: Feed, spool: Path) -> Follower:
     """
     if isinstance(one.source, Follows):
         return one.source.follow(one.target, feed, spool)
+    if isinstance(one.source, Keyed) and one.changes is not Changes.CLIENT:
+        judge = pair.judge.source
+        assert isinstance(judge, Fences)
+        return SurveyFollower(one, judge, feed, hints=one.changes is Changes.HINTS)
     if isinstance(one.source, Keyed):
         return JournalFollower(one, journal_of(pair), feed)
     raise UnsupportedByStore(f"{one.source.name} ({one.source.kind}) has no stream of changes")
@@ -76,6 +87,9 @@ def prove(pair: Pair, one: StorePair, feed: Feed, running: Follower, timeout_s: 
     """Put a canary in at the source, not as ours, and see it come out at the target."""
     if isinstance(one.source, Follows):
         return one.source.prove_feed(feed, running, timeout_s)
+    if one.changes is not Changes.CLIENT:
+        # Nobody writes at this source yet, so nothing can come out: it answers, and with hints it is heard.
+        return running.await_marker(running.mark(), timeout_s)
     # A key that is nobody's: it goes the whole way through the journal, and is there to be dropped.
     journal_of(pair).touch(feed, one.name, [f"tenant_lifecycle.canary.{uuid.uuid4().hex}".encode()])
     return running.await_marker(running.mark(), timeout_s)

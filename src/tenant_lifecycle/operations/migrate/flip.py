@@ -25,9 +25,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from tenant_lifecycle.errors import FlipAbandoned, StoreError, VerificationFailed
+from tenant_lifecycle.errors import FlipAbandoned, PreconditionRefused, StoreError, VerificationFailed
 from tenant_lifecycle.model.flip import FlipBudget, FlipTiming
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.operations.pairs import Pair
@@ -41,6 +41,25 @@ FEW_ITEMS, SHRINKING_LOOKS = 40, 3
 QUIET_S, LOOK_S = 0.15, 0.002
 
 
+class Fencing(Protocol):
+    """A fence that is up already, and whose holder lends it to attempts."""
+
+    def close(self, epoch: int, budget: FlipBudget) -> str:
+        """Nobody writes until the ticket's end; returns the ticket.
+
+        Raises:
+            FlipAbandoned: the fence was lost.
+            StoreBusy: somebody holds the tenant's lock longer than the budget.
+            WindowOver: there is no time left.
+        """
+
+    def reopen(self, ticket: str) -> None:
+        """The attempt is given up."""
+
+    def committed(self) -> None:
+        """The attempt's commit point was passed."""
+
+
 @dataclass(frozen=True)
 class Direction:
     """Everything a flip from ``pair.source`` to ``pair.target`` needs, open and running."""
@@ -51,6 +70,21 @@ class Direction:
     proofs: dict[str, Proof]
     #: The other direction's followers: they must be alive before the flip, for they are the way back.
     way_back: dict[str, Follower]
+    #: Who holds the writes already, in a maintenance window; None: the attempt puts the fence up itself.
+    fencing: Fencing | None = None
+
+    def close(self, epoch: int, budget: FlipBudget) -> str:
+        """The source's fence, put up for this attempt; returns its ticket."""
+        if self.fencing is not None:
+            return self.fencing.close(epoch, budget)
+        return self.source.fence(self.tenant, epoch, budget.fence_ttl_s, budget.lock_s)
+
+    def reopen(self, ticket: str) -> None:
+        """The attempt is given up: writes go on, or the window does."""
+        if self.fencing is not None:
+            self.fencing.reopen(ticket)
+        else:
+            self.source.release(self.tenant, ticket)
 
     @property
     def source(self) -> Fences:
@@ -80,13 +114,16 @@ def make_ready(direction: Direction, budget: FlipBudget) -> None:
         raise FlipAbandoned("no flip while " + "; ".join(blockers), next_step="it is tried again by itself")
     proofs = list(direction.proofs.values())
     with ThreadPoolExecutor(len(proofs), thread_name_prefix="ready") as beside:
-        _all(beside.submit(_make_store_ready, proof, budget) for proof in proofs)
+        _all(beside.submit(_make_store_ready, direction, proof, budget) for proof in proofs)
         _await_quiet(proofs, beside)
 
 
-def _make_store_ready(proof: Proof, budget: FlipBudget) -> None:
+def _make_store_ready(direction: Direction, proof: Proof, budget: FlipBudget) -> None:
     if proof.outdated():
         raise FlipAbandoned(f"{proof.pair.source.name} is not verified against {proof.pair.target.name} yet")
+    _refuse_long_survey(direction, proof, budget)
+    if _surveyed(direction, proof, budget):
+        _survey_in_window(proof)
     left = _shrink(proof)
     lag = proof.follower.lag()
     if left > budget.dirty_items:
@@ -95,6 +132,38 @@ def _make_store_ready(proof: Proof, budget: FlipBudget) -> None:
         raise FlipAbandoned(
             f"{proof.pair.target.name} is {lag.seconds:.2f} s behind, more than {budget.lag_s} s"
         )
+
+
+def _refuse_long_survey(direction: Direction, proof: Proof, budget: FlipBudget) -> None:
+    """A store that has to be compared in full must be so within the pause; in a window it is before.
+
+    Raises:
+        FlipAbandoned: a later attempt may take so long.
+        PreconditionRefused: none may.
+    """
+    name, settles_s = proof.pair.source.name, proof.follower.settles_in_s()
+    if direction.fencing is not None or settles_s <= min(budget.pause_s, budget.marker_s):
+        return
+    if settles_s <= budget.marker_s:
+        raise FlipAbandoned(
+            f"comparing all of {name} takes {settles_s:.2f} s, more than this attempt may take"
+        )
+    raise PreconditionRefused(
+        f"comparing all of {name} takes {settles_s:.2f} s, and a flip has {budget.marker_s:g} s: without the client or "
+        "hints its last changes cannot be carried over under the fence",
+        next_step="abort, and start again with --strategy maintenance_window; or use the client or hints for it",
+    )
+
+
+def _survey_in_window(proof: Proof) -> None:
+    """Compare all of a store that cannot be compared within a flip, while the window's fence is up.
+
+    Raises:
+        FlipAbandoned: not within the follower's patience.
+    """
+    follower = proof.follower
+    if not follower.await_marker(follower.mark(), follower.patience_s()):
+        raise FlipAbandoned(f"{proof.pair.source.name} could not be compared in full")
 
 
 def _shrink(proof: Proof) -> int:
@@ -158,7 +227,7 @@ def attempt(direction: Direction, epoch: int, budget: FlipBudget) -> FlipTiming:
     with _standing_by(direction, budget), _threads(2 * len(direction.proofs) + 1) as beside:
         began = time.perf_counter()
         give_up = time.monotonic() + budget.pause_s
-        ticket = direction.source.fence(direction.tenant, epoch, budget.fence_ttl_s, budget.lock_s)
+        ticket = direction.close(epoch, budget)
         drained = time.perf_counter()
         try:
             settled = _settle_under_fence(direction, budget, give_up, beside)
@@ -166,11 +235,13 @@ def attempt(direction: Direction, epoch: int, budget: FlipBudget) -> FlipTiming:
         except Exception:
             # If the source does not answer, the fence's deadline does the same a moment later.
             with suppress(StoreError):
-                direction.source.release(direction.tenant, ticket)
+                direction.reopen(ticket)
             raise
         if not committed:
             raise FlipAbandoned("the fence ran out before the commit point; writes went on at the source")
         moved = time.perf_counter()
+        if direction.fencing is not None:
+            direction.fencing.committed()
         direction.target.activate(direction.tenant, epoch + 1)
         done = time.perf_counter()
     return FlipTiming(
@@ -181,6 +252,13 @@ def attempt(direction: Direction, epoch: int, budget: FlipBudget) -> FlipTiming:
         commit_ms=(moved - settled.done) * 1e3,
         activate_ms=(done - moved) * 1e3,
         dirty_items=settled.dirty_items,
+    )
+
+
+def _surveyed(direction: Direction, proof: Proof, budget: FlipBudget) -> bool:
+    """Whether all of the store was compared under the window's fence already, because a flip has no time for it."""
+    return direction.fencing is not None and proof.follower.settles_in_s() > min(
+        budget.marker_s, budget.pause_s
     )
 
 
@@ -214,7 +292,10 @@ def _settle_under_fence(
     # Nobody draws numbers under the fence, so this need not wait for the appliers.
     raising = beside.submit(_raise_counters, direction, budget)
     outdated = {name: beside.submit(proof.outdated) for name, proof in proofs.items()}
-    settling = {name: beside.submit(proof.settle, until) for name, proof in proofs.items()}
+    settling = {
+        name: beside.submit(proof.settle, until, _surveyed(direction, proof, budget))
+        for name, proof in proofs.items()
+    }
     settled = {name: _in_time(future, until, name) for name, future in settling.items()}
     for name, answer in outdated.items():
         if _in_time(answer, until, name):

@@ -61,6 +61,7 @@ def _empty(ctx: StepContext, session: Session, pair: StorePair, removed: dict[st
 def bring_back(ctx: StepContext) -> Outcome:
     """Abort step: if writes go to the target by now, flip them back first, with everything a flip demands."""
     session: Session = ctx.session
+    session.end_window()
     _finish_a_flip(session)
     source, target = session.fences(FORWARD)
     if writer(seen(source.fence_row(session.tenant)), seen(target.fence_row(session.tenant))) == "target":

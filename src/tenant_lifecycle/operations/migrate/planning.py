@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 from tenant_lifecycle.errors import UnknownTenant
+from tenant_lifecycle.model.changes import FOLLOWED
 from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.plan import Estimate, MigrationPlan, StorePlan
 from tenant_lifecycle.model.policy import MigrationPolicy
-from tenant_lifecycle.model.strategy import EXPLAINED, Strategy
-from tenant_lifecycle.operations.migrate.feeds import keyed_stores
+from tenant_lifecycle.model.strategy import Strategy
+from tenant_lifecycle.operations.migrate.choosing import expected_pause, explain, look_at_window, window_of
+from tenant_lifecycle.operations.migrate.learning import look_at_changes
 from tenant_lifecycle.operations.migrate.provision import look
+from tenant_lifecycle.operations.migrate.rolling import look_at_router, look_at_stores
 from tenant_lifecycle.operations.pairs import Pair, StorePair
 from tenant_lifecycle.stores.base import Copies, Follows, Keyed, Store
 from tenant_lifecycle.traffic.steering import Steering
@@ -26,8 +31,11 @@ def plan_migration(
     *,
     exact: bool = False,
     steering: Steering | None = None,
+    now: float | None = None,
 ) -> MigrationPlan:
     """Look at both environments and say what would happen; changes nothing.
+
+    ``now``, in seconds since 1970, tells when the next window opens.
 
     Raises:
         UnknownTenant: no store of the source holds the tenant.
@@ -39,12 +47,23 @@ def plan_migration(
             f"no tenant {tenant!r} in environment {pair.source!r}",
             next_step=f"tenantctl tenant list --environment {pair.source}",
         )
-    findings: list[Finding] = look(pair, tenant)
     steps = steps_of(policy, steering)
-    findings += [*look_at_strategy(policy), *look_at_traffic(steps, steering), *look_at_writers(pair)]
-    moved = tuple(_store_plan(stores, tenant, exact) for stores in pair.stores)
-    size = sum(store.bytes for store in moved)
-    seconds = size / (ASSUMED_BYTES_PER_S * min(policy.workers, 4))
+    if policy.strategy is Strategy.ROLLING:
+        findings = [*look_at_stores(pair, tenant), *look_at_router(steering is not None)]
+        findings += look_at_traffic(steps, steering)
+    else:
+        findings = look(pair, tenant)
+    moves_data = policy.strategy is not Strategy.ROLLING
+    moved = tuple(_store_plan(stores, tenant, exact, moves_data=moves_data) for stores in pair.stores)
+    size = sum(store.bytes for store in moved) if moves_data else 0
+    copying = Estimate(
+        size / (ASSUMED_BYTES_PER_S * min(policy.workers, 4)),
+        f"{ASSUMED_BYTES_PER_S / 1e6:.0f} MB/s per worker assumed, {size / 1e6:.1f} MB",
+    )
+    pause = expected_pause(policy, copying)
+    if moves_data:
+        findings += look_at_window(pair, policy, pause)
+        findings += [*look_at_traffic(steps, steering), *look_at_changes(pair)]
     return MigrationPlan(
         tenant=tenant,
         source=pair.source,
@@ -54,52 +73,20 @@ def plan_migration(
         workers=policy.workers,
         stores=(*moved, *(_staying_plan(store) for store in pair.staying)),
         findings=tuple(findings),
-        estimate=Estimate(
-            seconds, f"{ASSUMED_BYTES_PER_S / 1e6:.0f} MB/s per worker assumed, {size / 1e6:.1f} MB"
-        ),
+        estimate=copying,
         strategy=policy.strategy,
         why=explain(policy),
         steps=steps,
+        pause=pause,
+        window=window_of(policy, time.time() if now is None else now),
     )
 
 
 def steps_of(policy: MigrationPolicy, steering: Steering | None) -> tuple[int, ...]:
-    """The shares that requests move by; none without a router."""
-    return policy.cutover_steps if steering is not None else ()
-
-
-def explain(policy: MigrationPolicy) -> str:
-    """Which strategy, why, and what it does, in one sentence."""
-    return f"{policy.strategy.value} ({policy.strategy_why}): {EXPLAINED[policy.strategy]}"
-
-
-def look_at_strategy(policy: MigrationPolicy) -> list[Finding]:
-    """A strategy that this version cannot follow is refused: half of one would be worse than none."""
-    if policy.strategy is Strategy.ZERO_DOWNTIME:
-        return []
-    if policy.strategy is Strategy.HYBRID:
-        why = "hybrid is no way to move one tenant: it says which way each tier has"
-    else:
-        why = f"this version does not move tenants by {policy.strategy.value} yet"
-    return [
-        Finding(
-            "plan.strategy", Severity.REFUSAL, f"{why} ({policy.strategy_why})",
-            "tenantctl migrate plan --strategy zero_downtime", "strategy",
-        )
-    ]  # fmt: skip
-
-
-def look_at_writers(pair: Pair) -> list[Finding]:
-    """What nobody but the application can know: whether its writes are entered in the journal."""
-    return [
-        Finding(
-            "plan.client", Severity.WARNING,
-            "changes of the tenant here are followed, and held at the flip, only if every application that writes "
-            "them uses tenant_lifecycle.client; a write past it during the move may be lost",
-            "make sure of it (docs/client.md), or stop those writers for the length of the move", one.source.name,
-        )
-        for one in keyed_stores(pair)
-    ]  # fmt: skip
+    """The shares that requests move by; none without a router, or while writes are held."""
+    if steering is None or policy.strategy is Strategy.MAINTENANCE_WINDOW:
+        return ()
+    return policy.cutover_steps
 
 
 def look_at_traffic(steps: tuple[int, ...], steering: Steering | None) -> list[Finding]:
@@ -118,14 +105,16 @@ def look_at_traffic(steps: tuple[int, ...], steering: Steering | None) -> list[F
     return findings
 
 
-def _store_plan(stores: StorePair, tenant: TenantId, exact: bool) -> StorePlan:
+def _store_plan(stores: StorePair, tenant: TenantId, exact: bool, *, moves_data: bool) -> StorePlan:
     how = []
-    if isinstance(stores.source, Copies):
+    if not moves_data:
+        how.append("stays where it is")
+    elif isinstance(stores.source, Copies):
         how.append("copy in parts")
-    if isinstance(stores.source, Follows):
+    if moves_data and isinstance(stores.source, Follows):
         how.append("follow the change stream")
-    elif isinstance(stores.source, Keyed):
-        how.append("follow the journal of touched keys")
+    elif moves_data and isinstance(stores.source, Keyed):
+        how.append(FOLLOWED[stores.changes])
     sets = tuple(stores.source.inventory(tenant, exact=exact))
     return StorePlan(stores.name, stores.source.kind, sets, " + ".join(how) or "not moved")
 

@@ -44,8 +44,12 @@ def prove(ctx: StepContext, way: str) -> list[VerificationReport]:
         done[name] = items
         ctx.progress(sum(done.values()), detail={"verified": dict(done)})
 
+    def check() -> None:
+        ctx.check()
+        session.check_window()
+
     for pair in session.way(way).stores:
-        reports.append(session.proof(way, pair, ctx.check).verify(progress))
+        reports.append(session.proof(way, pair, check).verify(progress))
     for report in reports:
         if not report.consistent:
             first = report.differences[0]

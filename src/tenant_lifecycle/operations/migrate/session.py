@@ -26,6 +26,7 @@ from tenant_lifecycle.traffic.steering import Steering
 
 if TYPE_CHECKING:
     from tenant_lifecycle.operations.migrate.comparing import DataWatch
+    from tenant_lifecycle.operations.migrate.holding import HeldWindow
 
 FORWARD = "fwd"
 BACK = "rev"
@@ -60,6 +61,10 @@ class Session:
     emptying: Emptying | None = None
     #: Compares data in a thread that was told to end; it is waited for before the proofs are used.
     data_watch: DataWatch | None = None
+    #: The environments with all their stores, where ``pair`` has none because no data moves.
+    shared: Pair | None = None
+    #: The maintenance window that is open and held by this driver; None: writes go on, or the tenant has moved.
+    window: HeldWindow | None = None
     _followers: dict[tuple[str, str], Follower] = field(default_factory=dict)
     _applying: set[tuple[str, str]] = field(default_factory=set)
     _proofs: dict[tuple[str, str], Proof] = field(default_factory=dict)
@@ -138,6 +143,7 @@ class Session:
             tenant=self.tenant,
             proofs={p.name: self.proof(way, p, check) for p in pair.stores},
             way_back=self.followers(other),
+            fencing=self.window if way == FORWARD else None,
         )
 
     def turned(self, way: str, check: Check, epochs: Mapping[str, str]) -> None:
@@ -155,6 +161,21 @@ class Session:
         for follower in list(self._followers.values()):
             follower.check()
 
+    def check_window(self) -> None:
+        """A safe point of a move in a window, if this is one.
+
+        Raises:
+            WindowOver: it has ended.
+        """
+        if self.window is not None:
+            self.window.check()
+
+    def end_window(self) -> None:
+        """Let writes go on, if a window is open."""
+        window, self.window = self.window, None
+        if window is not None:
+            window.end()
+
     def stop_following(self) -> None:
         """Stop every follower; the feeds stay, and a later follower goes on where these stopped."""
         with self._lock:
@@ -171,6 +192,7 @@ class Session:
     def close(self) -> None:
         if self.data_watch is not None:
             self.data_watch.ask_to_stop()
+        self.end_window()
         self.stop_following()
         self.close_stores()
         if self.steering is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 
 from tenant_lifecycle.engine.steps import Done, Outcome, StepContext
 from tenant_lifecycle.errors import FlipAbandoned, InvariantViolated, SourceChanged, StoreBusy
@@ -10,6 +11,7 @@ from tenant_lifecycle.model.cutover import Action, decide
 from tenant_lifecycle.model.flip import FlipTiming
 from tenant_lifecycle.model.operation import Json, TenantUpdate
 from tenant_lifecycle.operations.migrate.flip import Direction, attempt, make_ready
+from tenant_lifecycle.operations.migrate.holding import tell_lost
 from tenant_lifecycle.operations.migrate.proving import ensure_proved
 from tenant_lifecycle.operations.migrate.provision import seen
 from tenant_lifecycle.operations.migrate.routes import follow_writer
@@ -44,7 +46,12 @@ def turn(ctx: StepContext, session: Session, way: str) -> Done:
     tries = 0
     while True:
         ctx.check()
+        session.check_window()
+        tell_lost(session, ctx.event)
         action, epoch = _look(session, way)
+        if action is Action.RELEASE and session.window is not None:
+            # The fence that is up is our window's.
+            action = Action.ATTEMPT
         match action:
             case Action.ATTEMPT:
                 tries += 1
@@ -86,7 +93,9 @@ def _try_once(ctx: StepContext, session: Session, way: str, epoch: int, tries: i
         epochs = {name: follower.epoch() for name, follower in direction.way_back.items()}
         make_ready(direction, budget)
         session.tell_foreign_writes(ctx.event)
-        timing = attempt(direction, epoch, budget)
+        with session.window.attempt() if session.window is not None else nullcontext():
+            timing = attempt(direction, epoch, budget)
+        session.end_window()
         session.turned(way, ctx.check, epochs)
         return timing
     except (FlipAbandoned, StoreBusy) as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -62,6 +63,28 @@ class Client:
         except NotFoundError:
             return None
 
+    def indexes(self, patience: Patience) -> list[str]:
+        """Names of all indexes of the project."""
+        return sorted(
+            ask(self.store, lambda: [one.name for one in self._controller().indexes.list()], patience)
+        )
+
+    def copies(self, patience: Patience) -> dict[str, int]:
+        """How many backups and collections the project has; none where the service knows neither."""
+        asked: dict[str, Callable[[], list[object]]] = {
+            "backups": lambda: list(self._controller().backups.list()),
+            "collections": lambda: list(self._controller().collections.list()),
+        }
+        counts = dict.fromkeys(asked, 0)
+        for what, call in asked.items():
+            with contextlib.suppress(NotFoundError):
+                counts[what] = len(ask(self.store, call, patience))
+        return counts
+
+    def at(self, index: str) -> Client:
+        """Another index of the same project."""
+        return Client(self.store, self._api_key, index, self._host)
+
     def create_like(self, model: IndexModel, patience: Patience) -> None:
         """Create the index with the schema and the deployment of another one, and wait until it is ready."""
         deployment = model.to_dict()["deployment"]
@@ -103,13 +126,19 @@ class Client:
     def fetch(
         self, namespace: str, ids: Sequence[str], patience: Patience
     ) -> tuple[dict[str, Vector], int | None]:
-        """Those vectors of one `batches` that exist, and up to which write of the log the answer saw, if it says."""
+        """Those vectors of one `batches` that exist, and up to which write of the log the answer saw, if it says.
+
+        A namespace that is not there has none.
+        """
         call = self._data(patience).fetch
-        found = ask(
-            self.store,
-            lambda: call(ids=list(ids), namespace=namespace, timeout=patience.timeout_s),
-            patience,
-        )
+        try:
+            found = ask(
+                self.store,
+                lambda: call(ids=list(ids), namespace=namespace, timeout=patience.timeout_s),
+                patience,
+            )
+        except NotFoundError:
+            return {}, None
         return found.vectors, found.response_info.lsn_reconciled if found.response_info else None
 
     def upsert(self, namespace: str, vectors: Sequence[Mapping[str, Any]], patience: Patience) -> None:

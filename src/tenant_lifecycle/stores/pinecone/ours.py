@@ -52,9 +52,14 @@ def judge(side: Side, feed: Feed, found: Found, patience: Patience) -> None:
 
 
 def identity(side: Side, patience: Patience) -> str:
-    """Which index this is: changes when it is created anew, or another one takes its place."""
-    found = side.freshness.read({OURS: [_IDENTITY]}, patience)
-    record = found[OURS, _IDENTITY]
+    """Which index this is: changes when it is created anew, or another one takes its place.
+
+    The record is written once and never changed, so a read that finds it is right, however stale; only one that
+    does not find it has to be made sure of.
+    """
+    record = side.client.fetch(OURS, [_IDENTITY], patience)[0].get(_IDENTITY)
+    if record is None:
+        record = side.freshness.read({OURS: [_IDENTITY]}, patience)[OURS, _IDENTITY]
     if record is None:
         write(side, {_IDENTITY: {"id": uuid.uuid4().hex}}, patience)
         record = side.freshness.read({OURS: [_IDENTITY]}, patience)[OURS, _IDENTITY]

@@ -10,6 +10,7 @@ from pinecone.models.namespaces.models import NamespaceDescription
 
 from tenant_lifecycle.model.keymap import IdSource, KeyMap, ResolvedFamily, ResolvedKeys
 from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.model.sharedmap import ResolvedShared
 from tenant_lifecycle.stores.pinecone.client import Client
 from tenant_lifecycle.stores.pinecone.freshness import Freshness
 from tenant_lifecycle.stores.pinecone.keys import can_exist
@@ -29,6 +30,7 @@ class Side:
     #: Whether a missing index may be created after the other side's.
     may_create_index: bool = False
     freshness: Freshness = field(init=False)
+    _others: dict[str, Client] = field(default_factory=dict)
     _known: dict[TenantId, ResolvedKeys] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -38,6 +40,25 @@ class Side:
     @property
     def name(self) -> str:
         return self.client.store
+
+    def shared(self, tenant: TenantId) -> list[ResolvedShared]:
+        """Namespaces that tenants share, and which vectors in them are the tenant's."""
+        return self.key_map.resolve_shared(tenant, self.ids(tenant))
+
+    def at(self, index: str) -> Client:
+        """The client of an index of the project; kept until `close`."""
+        if index == self.client.index_name:
+            return self.client
+        with self._lock:
+            return self._others.setdefault(index, self.client.at(index))
+
+    def close(self) -> None:
+        """Give back all connections; safe to repeat."""
+        with self._lock:
+            others = list(self._others.values())
+            self._others.clear()
+        for one in (self.client, *others):
+            one.close()
 
     def resolve(self, tenant: TenantId) -> ResolvedKeys:
         """The tenant's families, with the ids as they are now."""

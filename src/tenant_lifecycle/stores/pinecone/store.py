@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tenant_lifecycle.errors import ConfigError
 from tenant_lifecycle.model.findings import Finding
@@ -20,27 +20,50 @@ from tenant_lifecycle.stores.base import (
     SetSize,
     Store,
 )
+from tenant_lifecycle.stores.erasing import (
+    Batch,
+    Erased,
+    Erasing,
+    Found,
+    Horizon,
+    Level,
+    Looked,
+    Place,
+    Planted,
+    Settled,
+)
 from tenant_lifecycle.stores.overlapping import overlaps
 from tenant_lifecycle.stores.pinecone import (
     comparing,
     copying,
+    doomed,
+    erasable,
+    erase,
     inventory,
     keys,
     ours,
+    plant,
     preflight,
     probe,
     removal,
     repair,
+    search,
+    settle,
 )
 from tenant_lifecycle.stores.pinecone.client import Client
 from tenant_lifecycle.stores.pinecone.patience import QUICK
 from tenant_lifecycle.stores.pinecone.side import Side
+
+#: How long deleted data is kept, says the service's page on the deletion of data.
+DAYS = 90
 
 
 class PineconeStore:
     """One index of one environment; a set is a family of namespaces. Safe to use from several threads."""
 
     kind = "pinecone"
+    #: Everything that can be listed and fetched; what the service keeps besides is for its promise.
+    proves = Level.LOGICAL
 
     def __init__(self, side: Side, environment: str) -> None:
         self.side = side
@@ -93,7 +116,7 @@ class PineconeStore:
         return inventory.inventory(self.side, tenant, exact=exact)
 
     def close(self) -> None:
-        self.side.client.close()
+        self.side.close()
 
     # -- Prepares
 
@@ -140,10 +163,50 @@ class PineconeStore:
     def incarnation(self) -> str:
         return ours.identity(self.side, QUICK)
 
+    # -- Shares
+
+    def same_as(self, other: Store) -> bool:
+        """The address that Pinecone gives an index is that index's alone."""
+        return self.side.client.model(QUICK).host == _side(other).client.model(QUICK).host
+
     # -- Removes
 
     def remove(self, feed: Feed, check: Check) -> Mapping[str, int]:
         return removal.remove(self.side, feed, check)
+
+    # -- Erases, Plants
+
+    def erasure_findings(self, tenant: TenantId) -> list[Finding]:  # noqa: ARG002
+        return erasable.erasure_findings(self.side)
+
+    def doomed(self, tenant: TenantId, check: Check) -> Iterator[Batch]:
+        return doomed.doomed(self.side, tenant, check)
+
+    def erase(self, erasing: Erasing, batch: Batch, check: Check) -> Erased:
+        return erase.erase(self.side, erasing, batch, check)
+
+    def settle(self, erasing: Erasing, sets: Sequence[str], check: Check) -> Settled:  # noqa: ARG002
+        return settle.settle(self.side, erasing, check)
+
+    def horizon(self) -> Horizon | None:
+        return Horizon(Level.VENDOR, DAYS, "Pinecone: deleted customer data is kept for up to 90 days")
+
+    def plant(self, erasing: Erasing, marker: str) -> list[Planted]:
+        return plant.plant(self.side, erasing, marker)
+
+    # -- Searches
+
+    def verifier_findings(self) -> list[Finding]:
+        return erasable.verifier_findings(self.side)
+
+    def remaining(self, tenant: TenantId, batch: Batch, check: Check) -> frozenset[bytes]:  # noqa: ARG002
+        return search.remaining(self.side, batch, check)
+
+    def places(self) -> list[Place]:
+        return search.places(self.side)
+
+    def search(self, place: Place, found: Found, check: Check) -> Looked:
+        return search.search(self.side, place, found, check)
 
 
 def _side(store: Store) -> Side:

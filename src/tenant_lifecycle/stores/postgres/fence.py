@@ -109,16 +109,34 @@ def fence(database: Database, tenant: TenantId, epoch: int, ttl_s: float, budget
             arming still runs; the message says who.
         WrongState: the row is not ACTIVE at that epoch.
     """
+    return put_up(database, tenant, epoch, ttl_s, budget_s)
+
+
+def put_up(
+    database: Database,
+    tenant: TenantId,
+    epoch: int,
+    ttl_s: float,
+    budget_s: float,
+    *,
+    for_s: float | None = None,
+    ticket: str | None = None,
+) -> str:
+    """FENCED, from ACTIVE or from the window's fencing that ``ticket`` names; for a window of ``for_s`` seconds.
+
+    Raises:
+        StoreBusy, WrongState: as `fence`; nothing was changed.
+    """
     with database.session() as conn:
-        outcome, detail, ticket = conn.execute(
-            "SELECT outcome, detail, ticket::text FROM tenant_lifecycle.fence_tenant(%s, %s, %s, %s)",
-            (tenant, epoch, ttl_s, budget_s),
+        outcome, detail, found = conn.execute(
+            "SELECT outcome, detail, ticket::text FROM tenant_lifecycle.fence_tenant(%s, %s, %s, %s, %s, %s)",
+            (tenant, epoch, ttl_s, budget_s, for_s, ticket),
             prepare=True,
         ).fetchone() or ("STATE", None, None)
     if outcome == "STATE":
+        wanted = f"ACTIVE at epoch {epoch}" if ticket is None else "held by this window any more"
         raise WrongState(
-            f"{database.name}: the fence of tenant {tenant} is {detail or 'not managed'}, "
-            f"not ACTIVE at epoch {epoch}"
+            f"{database.name}: the fence of tenant {tenant} is {detail or 'not managed'}, not {wanted}"
         )
     if outcome != "FENCED":
         raise StoreBusy(
@@ -127,7 +145,23 @@ def fence(database: Database, tenant: TenantId, epoch: int, ttl_s: float, budget
             store=database.name,
             next_step="it is tried again by itself; end that session if it does not end",
         )
-    return str(ticket)
+    return str(found)
+
+
+def renew(
+    database: Database, tenant: TenantId, ticket: str, ttl_s: float, for_s: float | None = None
+) -> str | None:
+    """The same fencing under a later deadline, never beyond its window; None: it is lost, or its row was in use.
+
+    ``for_s``: back to a window of so many seconds, after a flip that was given up.
+    """
+    with database.session() as conn:
+        (found,) = conn.execute(
+            "SELECT tenant_lifecycle.renew_fence(%s, %s, %s, %s)::text",
+            (tenant, ticket, ttl_s, for_s),
+            prepare=True,
+        ).fetchone() or (None,)
+    return None if found is None else str(found)
 
 
 def release(database: Database, tenant: TenantId, ticket: str | None) -> None:

@@ -24,6 +24,19 @@ BEGIN
                     ELSE 'Resolve the writer of this tenant again and repeat the transaction there.' END;
 END $$;
 
+-- Raise what tells an application that nobody writes for this tenant until a time: SQLSTATE TL005.
+CREATE OR REPLACE FUNCTION tenant_lifecycle.refuse_until(p_tenant text, p_epoch bigint, p_until timestamptz)
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    until text := to_char(p_until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"');
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = 'TL005',
+        MESSAGE = format('tenant %s is in maintenance until %s', p_tenant, until),
+        DETAIL = json_build_object('epoch', p_epoch, 'until', until)::text,
+        HINT = 'Reads go on. Repeat the transaction later; the maintenance may end sooner, and elsewhere.';
+END $$;
+
 -- Let a write of one managed tenant pass, wait, or be refused. Runs inside the writer's transaction.
 -- p_alone: false for a row that other tenants share (a person); a tenant that moved must not stop the others.
 CREATE OR REPLACE FUNCTION tenant_lifecycle.guard(p_tenant text, p_alone boolean) RETURNS void
@@ -51,6 +64,16 @@ BEGIN
         ELSIF fence.state OPERATOR(pg_catalog.<>) 'FENCED' THEN
             IF p_alone THEN
                 PERFORM tenant_lifecycle.refuse(p_tenant, fence.state, fence.epoch, fence.target);
+            END IF;
+            RETURN;
+        ELSIF fence.deadline OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
+              AND fence.maintenance_until IS NOT NULL THEN
+            -- A window takes minutes: nobody waits for its end, and other tenants go on with what they share.
+            IF p_alone THEN
+                PERFORM tenant_lifecycle.refuse_until(p_tenant, fence.epoch, fence.maintenance_until);
+            END IF;
+            IF own_snapshot THEN
+                PERFORM tenant_lifecycle.fail_if_changed(p_tenant);
             END IF;
             RETURN;
         ELSIF fence.deadline OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN
@@ -138,8 +161,13 @@ $$;
 -- own fencing must not commit under the next one, whose writers it has not waited for.
 -- Waits for writers in flight, at most the budget, and never in the lock's queue for more than 20 ms at a
 -- time: whoever comes while we queue has to queue behind us.
+-- p_for_s: hold writes for a window of so many seconds; writers are refused, and no renewal goes beyond it.
+-- p_ticket: FENCED by this ticket for a window -> FENCED for a flip: who passed because of rows that tenants share
+-- is drained, and from then on everybody waits. Without success nothing changes, and the window goes on.
+DROP FUNCTION IF EXISTS tenant_lifecycle.fence_tenant(text, bigint, float8, float8);
 CREATE OR REPLACE FUNCTION tenant_lifecycle.fence_tenant(
     p_tenant text, p_epoch bigint, p_ttl_s float8, p_budget_s float8,
+    p_for_s float8 DEFAULT NULL, p_ticket timestamptz DEFAULT NULL,
     OUT outcome text, OUT detail text, OUT ticket timestamptz)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -153,7 +181,9 @@ BEGIN
     outcome := 'STATE';
     IF NOT FOUND THEN
         detail := 'not managed';
-    ELSIF fence.epoch <> p_epoch OR fence.state IN ('MOVED', 'STANDBY') OR fence.deadline > began THEN
+    ELSIF fence.epoch <> p_epoch OR fence.state IN ('MOVED', 'STANDBY')
+          OR (fence.deadline > began AND fence.deadline IS DISTINCT FROM p_ticket)
+          OR (p_ticket IS NOT NULL AND coalesce(fence.deadline <= began, true)) THEN
         detail := format('%s at epoch %s', fence.state, fence.epoch);
     END IF;
     IF detail IS NOT NULL THEN
@@ -186,9 +216,13 @@ BEGIN
     -- A fence that ran out is over: it may be put up again. Whoever passed it was drained by the lock.
     UPDATE tenant_lifecycle.fence f
        SET state = 'FENCED', changed_at = clock_timestamp(),
-           deadline = clock_timestamp() + make_interval(secs => p_ttl_s)
+           deadline = least(clock_timestamp() + make_interval(secs => p_ttl_s),
+                            CASE WHEN p_ticket IS NOT NULL THEN f.maintenance_until END),
+           maintenance_until = clock_timestamp() + make_interval(secs => p_for_s)
      WHERE f.tenant = p_tenant AND f.epoch = p_epoch
-       AND (f.state = 'ACTIVE' OR (f.state = 'FENCED' AND f.deadline <= clock_timestamp()))
+       AND CASE WHEN p_ticket IS NULL
+           THEN f.state = 'ACTIVE' OR (f.state = 'FENCED' AND f.deadline <= clock_timestamp())
+           ELSE f.state = 'FENCED' AND f.deadline = p_ticket AND f.deadline > clock_timestamp() END
     RETURNING f.deadline INTO ticket;
     IF FOUND THEN
         outcome := 'FENCED';
@@ -197,6 +231,34 @@ BEGIN
     outcome := 'STATE';
     SELECT format('%s at epoch %s', f.state, f.epoch) INTO detail
       FROM tenant_lifecycle.fence f WHERE f.tenant = p_tenant;
+END $$;
+
+-- Keep a fencing up: a later deadline under a new ticket, if the fencing is still this one and has not run out. A
+-- renewal is the same fencing: there was no moment at which a writer could pass. NULL: it was lost, or the row was
+-- not free. p_for_s: the window again after a flip that was given up; else the window's end stays where it is.
+CREATE OR REPLACE FUNCTION tenant_lifecycle.renew_fence(
+    p_tenant text, p_ticket timestamptz, p_ttl_s float8, p_for_s float8)
+RETURNS timestamptz LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    fence tenant_lifecycle.fence%ROWTYPE;
+BEGIN
+    PERFORM set_config('lock_timeout', '200ms', true);
+    BEGIN
+        SELECT * INTO fence FROM tenant_lifecycle.fence f WHERE f.tenant = p_tenant FOR NO KEY UPDATE;
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN NULL;
+    END;
+    -- As in commit_move, the clock is read after the lock was granted.
+    IF fence.state IS DISTINCT FROM 'FENCED' OR fence.deadline IS DISTINCT FROM p_ticket
+       OR fence.deadline <= clock_timestamp() THEN
+        RETURN NULL;
+    END IF;
+    fence.maintenance_until := coalesce(clock_timestamp() + make_interval(secs => p_for_s), fence.maintenance_until);
+    fence.deadline := least(clock_timestamp() + make_interval(secs => p_ttl_s), fence.maintenance_until);
+    UPDATE tenant_lifecycle.fence f
+       SET deadline = fence.deadline, maintenance_until = fence.maintenance_until
+     WHERE f.tenant = p_tenant;
+    RETURN fence.deadline;
 END $$;
 
 -- FENCED -> ACTIVE. Writers that passed a fence which ran out hold its row; drain them as a fence would, for
@@ -216,7 +278,7 @@ BEGIN
             END IF;
             PERFORM set_config('lock_timeout', '50ms', true);
             UPDATE tenant_lifecycle.fence f
-               SET state = 'ACTIVE', deadline = NULL, changed_at = clock_timestamp()
+               SET state = 'ACTIVE', deadline = NULL, maintenance_until = NULL, changed_at = clock_timestamp()
              WHERE f.tenant = p_tenant AND f.state = 'FENCED' AND f.deadline = coalesce(p_ticket, f.deadline);
             RETURN true;
         EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
@@ -258,7 +320,7 @@ BEGIN
     END IF;
     UPDATE tenant_lifecycle.fence f
        SET state = 'MOVED', epoch = fence.epoch + 1, target = p_target, deadline = NULL,
-           changed_at = clock_timestamp()
+           maintenance_until = NULL, changed_at = clock_timestamp()
      WHERE f.tenant = p_tenant;
     PERFORM tenant_lifecycle.push_route(p_tenant);
     RETURN true;

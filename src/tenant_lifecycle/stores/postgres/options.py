@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from tenant_lifecycle.errors import ConfigError
 from tenant_lifecycle.stores.postgres.settle import Physical
@@ -17,8 +16,6 @@ class Options:
     physical: Physical = Physical.VACUUM
     #: Days for which archived WAL (and with it what was deleted) is kept; None: not said.
     wal_archive_days: int | None = None
-    #: The server's data folder, where the verifier's process may read it; None: it cannot.
-    data_folder: Path | None = None
 
 
 def read_options(store: str, settings: Mapping[str, str]) -> Options:
@@ -39,5 +36,4 @@ def read_options(store: str, settings: Mapping[str, str]) -> Options:
             f"store {store}: wal_archive_days is {days!r}",
             next_step="write a whole number of days, at least 1",
         )
-    folder = settings.get("data_folder")
-    return Options(Physical(physical), int(days) if days else None, Path(folder) if folder else None)
+    return Options(Physical(physical), int(days) if days else None)

@@ -16,6 +16,9 @@ from tenant_lifecycle.errors import Fenced
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.postgres.connection import Connection
 
+#: The lane in which a feed's changes are applied.
+STREAM = "stream"
+
 
 @dataclass(frozen=True, slots=True)
 class Writer:
@@ -77,6 +80,17 @@ def writing(conn: Connection, writer: Writer, lane: str, position: str | None = 
         )
         _refuse_if_fenced(cursor.rowcount, writer)
         yield cursor.fetchone() == (True,)
+
+
+def hold_stream(conn: Connection, writer: Writer) -> None:
+    """In a transaction of ours: nothing of the feed's stream is applied until the transaction ends.
+
+    What was applied before had been committed at the source before, so what is read there from now on is no
+    older than what the target has.
+    """
+    conn.execute(
+        "SELECT FROM tenant_lifecycle.applied WHERE feed = %s AND lane = %s FOR UPDATE", (writer.feed, STREAM)
+    )
 
 
 def _refuse_if_fenced(rowcount: int, writer: Writer) -> None:

@@ -22,7 +22,7 @@ from tenant_lifecycle.stores.postgres.fingerprints import Form
 from tenant_lifecycle.stores.postgres.keyarrays import key_arrays, key_fields, key_matches, keys_sql
 from tenant_lifecycle.stores.postgres.keycheck import Found, look
 from tenant_lifecycle.stores.postgres.keys import COPY_HEADER, COPY_TRAILER
-from tenant_lifecycle.stores.postgres.ours import Writer, register_lane, writing
+from tenant_lifecycle.stores.postgres.ours import Writer, hold_stream, register_lane, writing
 from tenant_lifecycle.stores.postgres.owned import columns_sql, table_sql
 from tenant_lifecycle.stores.postgres.rawsql import cursor_of, fetch
 
@@ -43,8 +43,8 @@ class Mending:
 def repair(source: Database, target: Database, feed: Feed, keys: Keys) -> int:
     """Make the target's rows with these keys equal to the source's; return how many changed.
 
-    One transaction of the target, in the feed's name. The feed may go on: it carries state, so what it
-    applies later leads to the same rows.
+    One transaction of the target, in the feed's name. The feed's stream waits meanwhile, and goes on with state:
+    without that, a change applied between our reading and our writing would be undone, and never come again.
 
     Raises:
         UnsupportedByStore: a set has no key; its rows cannot be told apart.
@@ -58,14 +58,19 @@ def repair(source: Database, target: Database, feed: Feed, keys: Keys) -> int:
                 next_step="abort and start again: a table without a key is copied as a whole",
             )
     wanted = [(known.pair(name), sorted(keys[name])) for name in known.order if keys.get(name)]
-    with source.session() as conn, conn.transaction():
-        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        mendings = [_read(conn, pair, some) for pair, some in wanted]
     with target.session() as conn, translating(target.name):
         writer = Writer(feed.name, feed.tenant, feed.token)
         register_lane(conn, writer, LANE)
         with writing(conn, writer, LANE):
-            return _mend(conn, mendings)
+            hold_stream(conn, writer)
+            return _mend(conn, _read_all(source, wanted))
+
+
+def _read_all(source: Database, wanted: Sequence[tuple[Pair, list[bytes]]]) -> list[Mending]:
+    """The source's rows, all of one moment."""
+    with source.session() as conn, conn.transaction():
+        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return [_read(conn, pair, some) for pair, some in wanted]
 
 
 def _read(conn: Connection, pair: Pair, keys: Sequence[bytes]) -> Mending:

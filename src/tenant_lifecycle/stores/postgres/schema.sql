@@ -13,8 +13,17 @@ CREATE TABLE IF NOT EXISTS tenant_lifecycle.fence (
     deadline    timestamptz,
     target      text,
     armed_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
-    changed_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+    changed_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- While FENCED: writes do not wait, they are refused with TL005, for the tenant is in maintenance until then.
+    maintenance_until timestamptz
 );
+-- A table from before has no such column. Asked first: adding it takes a lock that every writer would meet.
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'tenant_lifecycle.fence'::regclass
+                                              AND attname = 'maintenance_until') THEN
+        ALTER TABLE tenant_lifecycle.fence ADD COLUMN maintenance_until timestamptz;
+    END IF;
+END $$;
 
 -- First statement of every transaction in which we write tenant data: it refuses an old driver token
 -- (rowcount 0), and because the other direction publishes this table, it marks the transaction as ours in

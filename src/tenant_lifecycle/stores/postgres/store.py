@@ -59,6 +59,7 @@ from tenant_lifecycle.stores.postgres import (
     remaining,
     remove,
     repair,
+    sameness,
     schema,
     settle,
     split,
@@ -217,6 +218,22 @@ class PostgresStore:
     def blockers(self, tenant: TenantId, older_than_s: float) -> list[str]:
         return fence.blockers(self.database, tenant, older_than_s)
 
+    # -- Windows
+
+    def hold_writes(
+        self, tenant: TenantId, epoch: int, ttl_s: float, budget_s: float, window_s: float
+    ) -> str:
+        return fence.put_up(self.database, tenant, epoch, ttl_s, budget_s, for_s=window_s)
+
+    def renew(self, tenant: TenantId, ticket: str, ttl_s: float) -> str | None:
+        return fence.renew(self.database, tenant, ticket, ttl_s)
+
+    def tighten(self, tenant: TenantId, epoch: int, ticket: str, ttl_s: float, budget_s: float) -> str:
+        return fence.put_up(self.database, tenant, epoch, ttl_s, budget_s, ticket=ticket)
+
+    def loosen(self, tenant: TenantId, ticket: str, ttl_s: float, window_s: float) -> str | None:
+        return fence.renew(self.database, tenant, ticket, ttl_s, window_s)
+
     # -- Journals
 
     def open_journal(self, feed: Feed) -> None:
@@ -250,6 +267,11 @@ class PostgresStore:
 
     def ids(self, tenant: TenantId) -> TenantIds:
         return idsets.ids(self.database, tenant)
+
+    # -- Shares
+
+    def same_as(self, other: Store) -> bool:
+        return sameness.same(self.database, _database(other))
 
     # -- Removes
 

@@ -31,6 +31,8 @@ class Client:
     def __init__(self, store: str, opened: QdrantClient, *, local: bool) -> None:
         self.store = store
         self._qdrant = opened
+        #: The client's own local mode, not a server.
+        self.local = local
         self._turn: AbstractContextManager[object] = threading.RLock() if local else nullcontext()
 
     def close(self) -> None:
@@ -45,6 +47,16 @@ class Client:
         if not self._ask(lambda: self._qdrant.collection_exists(collection)):
             return None
         return self._ask(lambda: self._qdrant.get_collection(collection))
+
+    def snapshots(self) -> int:
+        """How many snapshots there are, of collections and of the whole; the local mode has none."""
+        if self.local:
+            return 0
+        whole = len(self._ask(self._qdrant.list_full_snapshots))
+        return whole + sum(
+            len(self._ask(lambda name=name: self._qdrant.list_snapshots(name)))  # type: ignore[misc]
+            for name in self.collections()
+        )
 
     def create(self, collection: str, like: models.CollectionInfo) -> None:
         """A collection with another one's vectors and payload indexes."""

@@ -12,6 +12,7 @@ from typing import Any
 from qdrant_client import models
 
 from tenant_lifecycle.errors import Fenced
+from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Feed
 from tenant_lifecycle.stores.qdrant.side import OURS, Side
 
@@ -66,6 +67,21 @@ def forget(side: Side, feed: Feed) -> None:
     match = models.FieldCondition(key="feed", match=models.MatchValue(value=_copy_of(feed)))
     for page in list(side.client.pages(OURS, models.Filter(must=[match]), whole=False)):
         side.client.delete(OURS, [str(record.id) for record in page])
+
+
+def forget_all(side: Side, tenant: TenantId) -> int:
+    """Delete what copies of whatever feed noted about a tenant; how many records. They name the tenant."""
+    if side.client.describe(OURS) is None:
+        return 0
+    found = [
+        str(record.id)
+        for page in side.client.pages(OURS, None, whole=True)
+        for record in page
+        if str((record.payload or {}).get("feed", "")).partition(":")[2] == tenant
+    ]
+    if found:
+        side.client.delete(OURS, found)
+    return len(found)
 
 
 def _copy_of(feed: Feed) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from qdrant_client import QdrantClient
 
@@ -22,8 +22,32 @@ from tenant_lifecycle.stores.base import (
     SetSize,
     Store,
 )
+from tenant_lifecycle.stores.erasing import (
+    Batch,
+    Erased,
+    Erasing,
+    Found,
+    Horizon,
+    Level,
+    Looked,
+    Place,
+    Planted,
+    Settled,
+)
 from tenant_lifecycle.stores.overlapping import overlaps
-from tenant_lifecycle.stores.qdrant import carrying, comparing, keys, ours, preflight
+from tenant_lifecycle.stores.qdrant import (
+    carrying,
+    comparing,
+    doomed,
+    erasable,
+    erase,
+    keys,
+    ours,
+    plant,
+    preflight,
+    search,
+    settle,
+)
 from tenant_lifecycle.stores.qdrant.client import Client
 from tenant_lifecycle.stores.qdrant.side import Side
 
@@ -32,6 +56,8 @@ class QdrantStore:
     """One Qdrant of one environment; a set is a family of collections, or the tenant's points of a shared one."""
 
     kind = "qdrant"
+    #: Every point that can be read; segments on disk are not looked into.
+    proves = Level.LOGICAL
 
     def __init__(self, side: Side, environment: str) -> None:
         self.side = side
@@ -152,6 +178,40 @@ class QdrantStore:
 
     def remove(self, feed: Feed, check: Check) -> Mapping[str, int]:
         return carrying.remove(self.side, feed, check)
+
+    # -- Erases, Plants
+
+    def erasure_findings(self, tenant: TenantId) -> list[Finding]:  # noqa: ARG002
+        return erasable.erasure_findings(self.side)
+
+    def doomed(self, tenant: TenantId, check: Check) -> Iterator[Batch]:
+        return doomed.doomed(self.side, tenant, check)
+
+    def erase(self, erasing: Erasing, batch: Batch, check: Check) -> Erased:
+        return erase.erase(self.side, erasing, batch, check)
+
+    def settle(self, erasing: Erasing, sets: Sequence[str], check: Check) -> Settled:  # noqa: ARG002
+        return settle.settle(self.side, erasing, check)
+
+    def horizon(self) -> Horizon | None:
+        return None
+
+    def plant(self, erasing: Erasing, marker: str) -> list[Planted]:
+        return plant.plant(self.side, erasing, marker)
+
+    # -- Searches
+
+    def verifier_findings(self) -> list[Finding]:
+        return erasable.verifier_findings(self.side)
+
+    def remaining(self, tenant: TenantId, batch: Batch, check: Check) -> frozenset[bytes]:  # noqa: ARG002
+        return search.remaining(self.side, batch, check)
+
+    def places(self) -> list[Place]:
+        return search.places(self.side)
+
+    def search(self, place: Place, found: Found, check: Check) -> Looked:
+        return search.search(self.side, place, found, check)
 
 
 def _side(store: Store) -> Side:

@@ -8,6 +8,7 @@ began in between has missed something too.
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 
 from tenant_lifecycle.errors import LifecycleError, StoreError, StoreRejected
 from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.stores.base import Listening
 from tenant_lifecycle.stores.redis import notifying
 from tenant_lifecycle.stores.redis.connection import Line, Reply, translating
 from tenant_lifecycle.stores.redis.incarnation import incarnation
@@ -36,8 +38,8 @@ MOST_UNDECIDED = 50_000
 
 def listen(
     server: Server, tenant: TenantId, on_key: Callable[[bytes], None], on_gap: Callable[[str], None]
-) -> Callable[[], None]:
-    """Call ``on_key`` for every touched key of the tenant, from a thread of its own; return what ends it.
+) -> Listening:
+    """Call ``on_key`` for every touched key of the tenant, from a thread of its own, until it is stopped.
 
     Raises:
         StoreRejected: the server does not send what is needed.
@@ -47,7 +49,7 @@ def listen(
     listener = _Listener(server, tenant, on_key, on_gap)
     listener.connect()
     listener.thread.start()
-    return listener.stop
+    return listener
 
 
 @dataclass
@@ -63,6 +65,11 @@ class _Listener:
     _ended: threading.Event = field(default_factory=threading.Event)
     _undecided: dict[bytes, float] = field(default_factory=dict)
     _ids_read: float = 0.0
+    #: Words that were sent and have to come back behind everything that the server had told before them.
+    _words: dict[bytes, threading.Event] = field(default_factory=dict)
+    _sending: threading.Lock = field(default_factory=threading.Lock)
+    #: Gaps that were reported.
+    _gaps: int = 0
     thread: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,6 +95,24 @@ class _Listener:
         self._ended.set()
         if self.thread is not threading.current_thread():
             self.thread.join(timeout=2 * QUIET_S)
+
+    def settled(self, timeout_s: float) -> bool:
+        """See `base.Listening.settled`: the server answers on this connection in the order in which it tells."""
+        word, back = secrets.token_hex(8).encode(), threading.Event()
+        gaps, connection = self._gaps, self._connection
+        assert connection is not None, "connected before"
+        self._words[word] = back
+        try:
+            self._send(connection, "PING", word)
+            return back.wait(timeout_s) and gaps == self._gaps
+        except StoreError:
+            return False
+        finally:
+            self._words.pop(word, None)
+
+    def _send(self, connection: Line, *words: bytes | str) -> None:
+        with self._sending, translating(self.server.name):
+            connection.send_command(*words)
 
     @property
     def _channel(self) -> bytes:
@@ -118,14 +143,16 @@ class _Listener:
                 heard, asked = now, False
                 if reply[0] == b"pmessage":
                     self._told(reply[2].removeprefix(self._channel))
+                elif reply[0] == b"pong" and (back := self._words.get(reply[1])) is not None:
+                    self._decide(older_s=0.0)
+                    back.set()
             elif now - heard > 2 * QUIET_S:
                 connection.disconnect()
                 with translating(self.server.name):
                     raise TimeoutError("no answer")
             elif now - heard > QUIET_S and not asked:
                 asked = True
-                with translating(self.server.name):
-                    connection.send_command("PING")
+                self._send(connection, "PING")
             self._decide()
 
     def _next(self, connection: Line) -> Reply:
@@ -147,10 +174,10 @@ class _Listener:
                 self._undecided.clear()
                 self._report(f"{self.server.name}: too many keys of other tenants to look at")
 
-    def _decide(self) -> None:
-        """Look again, with newer ids, at keys that were not the tenant's when they were touched."""
+    def _decide(self, older_s: float = IDS_EVERY_S) -> None:
+        """Look again, with ids that are not older than ``older_s``, at keys that were not the tenant's when they were touched."""
         now = time.monotonic()
-        if not self._undecided or now - self._ids_read < IDS_EVERY_S:
+        if not self._undecided or now - self._ids_read < older_s:
             return
         self._ids_read = now
         try:
@@ -191,6 +218,7 @@ class _Listener:
     def _report(self, reason: str) -> None:
         if self._ended.is_set():
             return
+        self._gaps += 1
         try:
             self.on_gap(reason)
         except Exception:

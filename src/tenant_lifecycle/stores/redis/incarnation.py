@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tenant_lifecycle.errors import StoreRejected
 from tenant_lifecycle.stores.redis.connection import Session
+from tenant_lifecycle.stores.redis.server import Server
 
 
 def incarnation(session: Session) -> str:
@@ -23,6 +24,17 @@ def incarnation(session: Session) -> str:
             next_step="connect to the server itself, not through a proxy that hides it",
         )
     return "/".join((run, facts.get("master_replid", ""), facts.get("role", "")))
+
+
+def same(here: Server, there: Server) -> bool:
+    """Whether two addresses lead to one database of one running server.
+
+    Raises:
+        StoreRejected: as `incarnation`.
+    """
+    with here.session() as first, there.session() as second:
+        one_server = incarnation(first) == incarnation(second)
+    return one_server and here.wire.database == there.wire.database
 
 
 def read_info(session: Session) -> dict[str, str]:

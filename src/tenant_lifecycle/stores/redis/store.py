@@ -12,7 +12,18 @@ from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.keymap import IdSource, Treatment
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.ownership import OwnershipMap
-from tenant_lifecycle.stores.base import Check, Compared, Copied, Difference, Feed, Keys, Part, SetSize, Store
+from tenant_lifecycle.stores.base import (
+    Check,
+    Compared,
+    Copied,
+    Difference,
+    Feed,
+    Keys,
+    Listening,
+    Part,
+    SetSize,
+    Store,
+)
 from tenant_lifecycle.stores.erasing import (
     Batch,
     Erased,
@@ -150,8 +161,13 @@ class RedisStore:
 
     def listen(
         self, tenant: TenantId, on_key: Callable[[bytes], None], on_gap: Callable[[str], None]
-    ) -> Callable[[], None]:
+    ) -> Listening:
         return hints.listen(self.server, tenant, on_key, on_gap)
+
+    # -- Shares
+
+    def same_as(self, other: Store) -> bool:
+        return incarnation.same(self.server, _server(other))
 
     # -- Removes
 

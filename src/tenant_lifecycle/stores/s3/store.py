@@ -166,6 +166,13 @@ class S3Store:
     def repair(self, target: Store, feed: Feed, keys: Keys) -> int:
         return repair.repair(self._carrier(target, feed), self.area.resolve(feed.tenant), keys)
 
+    # -- Shares
+
+    def same_as(self, other: Store) -> bool:
+        """One name at one service: a service has a name once. Another spelling of an address is another service."""
+        ours, theirs = self.area.bucket.settings, _s3(other).area.bucket.settings
+        return (ours.endpoint, ours.bucket) == (theirs.endpoint, theirs.bucket)
+
     # -- Removes
 
     def remove(self, feed: Feed, check: Check) -> Mapping[str, int]:

@@ -36,7 +36,7 @@ from tenant_lifecycle.stores.postgres.tables import Table
 logger = logging.getLogger(__name__)
 
 #: The lane of `tenant_lifecycle.applied` that carries the position.
-LANE = "stream"
+LANE = ours.STREAM
 #: A batch is about this many changes.
 BATCH = 5000
 #: Pending keys that are read again at once.

@@ -189,6 +189,14 @@ class PostgresFollower:
         """
         return self._receiver.full
 
+    def patience_s(self) -> float:
+        """A minute; see `base.Follower.patience_s`."""
+        return 60.0
+
+    def settles_in_s(self) -> float:
+        """Nothing beyond the lag."""
+        return 0.0
+
     def check(self) -> None:
         """Raise what stopped a thread, if something did."""
         if self._error is not None:

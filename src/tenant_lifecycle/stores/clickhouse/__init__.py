@@ -1,0 +1,1 @@
+"""ClickHouse: analytics in columns, over its HTTP interface."""
