@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,24 +98,29 @@ def plan_of(document: Mapping[str, Any]) -> ErasurePlan:
 
 
 def departures(
-    approved: ErasurePlan, now: ErasurePlan, tolerance: float, planted: Mapping[str, int] | None = None
+    approved: ErasurePlan,
+    now: ErasurePlan,
+    tolerance: float,
+    planted: Mapping[str, Collection[str]] | None = None,
 ) -> list[str]:
     """Why the plan of now is not what was approved, one sentence each; empty: within tolerance.
 
-    ``planted``: items that we put there ourselves since, by system.
+    ``planted``: sets that hold nothing but what we put there ourselves since, by system.
     """
     before = {one.system: one for one in approved.systems}
     after = {one.system: one for one in now.systems}
     found = [f"{name} is new" for name in after if name not in before]
     found += [f"{name} is gone" for name in before if name not in after]
     for name in before.keys() & after.keys():
-        ours = (planted or {}).get(name, 0)
+        ours = (planted or {}).get(name, ())
         found += [f"{name}: {why}" for why in _departures(before[name], after[name], tolerance, ours)]
     found += [f"refused now: {one.message}" for one in now.refusals]
     return sorted(found)
 
 
-def _departures(before: SystemPlan, after: SystemPlan, tolerance: float, planted: int) -> list[str]:
+def _departures(
+    before: SystemPlan, after: SystemPlan, tolerance: float, planted: Collection[str]
+) -> list[str]:
     found = [
         f"{what} changed"
         for what, one, other in (
@@ -131,7 +136,7 @@ def _departures(before: SystemPlan, after: SystemPlan, tolerance: float, planted
     known = {(one.set, one.method): one.items for one in before.sets}
     for one in after.sets:
         items = known.get((one.set, one.method))
-        if items is None and one.items > planted:
+        if items is None and one.set not in planted:
             found.append(f"{one.set} by {one.method} is new")
         elif items is not None and one.items > items * (1 + tolerance) + _FREE_GROWTH:
             found.append(f"{one.set} grew from {items} to {one.items}")

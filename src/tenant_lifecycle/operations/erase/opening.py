@@ -6,6 +6,7 @@ All of it can be taken back, until `no_return`.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,16 +52,18 @@ def plant(ctx: StepContext) -> Outcome:
     session: ErasureSession = ctx.session
     control = session.policy.control_tenant
     planted: dict[str, int] = {}
+    where: dict[str, list[str]] = {}
     for system in _in_scope(session):
         if not isinstance(system.store, Plants):
             continue
         ctx.check()
         places = system.store.plant(session.erasing, canary_of(session.operation_id))
         planted[system.name] = sum(place.items for place in places)
+        where[system.name] = sorted({place.place for place in places})
         if control:
             theirs = Erasing(erasing_name(session.operation_id), TenantId(control), session.token)
             system.store.plant(theirs, control_marker(control))
-    return Done({"planted": planted})
+    return Done({"planted": planted, "places": where})
 
 
 def close(ctx: StepContext) -> Outcome:
@@ -131,7 +134,8 @@ def compare(ctx: StepContext) -> Outcome:
         PlanChanged: it is not; nothing was deleted, and the request needs a new plan and new approvals.
     """
     session: ErasureSession = ctx.session
-    planted = ctx.outputs["plant"]["planted"]
+    places = ctx.outputs["plant"]["places"]
+    planted = {name: _only_planted(session, name, places[name]) for name in places}
     why = departures(session.plan, _as_frozen(session), session.policy.tolerance, planted)
     if why:
         raise PlanChanged(
@@ -181,6 +185,19 @@ def parts_of(key: str) -> tuple[int, str]:
 
 def _in_scope(session: ErasureSession) -> list[Any]:
     return [session.system(one.system) for one in session.plan.systems if not one.out_of_scope]
+
+
+def _only_planted(session: ErasureSession, name: str, places: Sequence[str]) -> frozenset[str]:
+    """Sets that nobody approved and that hold nothing but our canary: by their name, or by every key of theirs."""
+    approved = {one.set for one in session.planned(name).sets}
+    canary = canary_of(session.operation_id).encode()
+    ours: dict[str, bool] = {}
+    for stored in session.manifests.batches(session.operation_id, 1, name):
+        one = stored.batch
+        if one.set not in approved:
+            all_ours = one.set in places or all(canary in key for key in one.keys)
+            ours[one.set] = ours.get(one.set, True) and all_ours
+    return frozenset(found for found, all_ours in ours.items() if all_ours)
 
 
 def _as_frozen(session: ErasureSession) -> ErasurePlan:
