@@ -205,7 +205,7 @@ def test_a_filter_that_names_the_tenant_is_left_and_told(service: LogService) ->
 def test_every_page_is_read_on_both_sides(service: LogService) -> None:
     for part in range(2):
         rows = (
-            json.dumps({"tenant_id": US if i % 2 else THEM, "i": 10_000 * part + i}) for i in range(9_000)
+            json.dumps({"tenant_id": US if i % 2 else THEM, "i": 10_000 * part + i}) for i in range(6_000)
         )
         service.write("/app/web", "shared-a", *rows, ago_s=300 - 90 * part)
     service.write("/app/web", "shared-a", json.dumps({"tenant_id": THEM, "text": SECRET}), ago_s=400)

@@ -96,9 +96,12 @@ def _lines(work: _Work, group: str, original: str, items: Sequence[Item]) -> Non
             logs, group, str(stream["logStreamName"]), int(stream["creationTime"]), work.erasing.name
         )
         found = list(lines.read(logs, group, job.stream))
-        here = {line(group, original, one.timestamp, one.message) for one in found} & left
+        named = {line(group, original, one.timestamp, one.message): one for one in found}
+        here = {item for item in left & named.keys() if rule.owns(named[item].message)}
+        strange = (left & named.keys()) - here
+        work.refuse(sorted(strange, key=Item.encode), NOT_THE_TENANTS)
+        left -= named.keys()
         if here:
-            left -= here
             _stream(work, rule, job, found, here)
     work.gone += len(left)
 
