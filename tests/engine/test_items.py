@@ -19,7 +19,7 @@ from tenant_lifecycle.engine.driver import Drove
 from tenant_lifecycle.engine.items import ItemCounts, WorkItem
 from tenant_lifecycle.engine.runner import sweep
 from tenant_lifecycle.engine.steps import Done, Outcome, Retry, StepContext
-from tenant_lifecycle.engine.workers import assist
+from tenant_lifecycle.engine.workers import Crew, assist
 from tenant_lifecycle.errors import StoreRejected, StoreUnavailable
 from tenant_lifecycle.model.operation import Json, State
 
@@ -51,6 +51,29 @@ def test_threads_share_the_items_and_each_is_done_once(control: ControlDatabase)
     assert sorted(done) == sorted(item.key for item in items(30))
     assert len(threads) == 4
     assert stage.operation.result == {"sum": 2 * sum(range(30))}
+
+
+def test_a_step_is_not_done_without_the_items_of_a_thread_that_died_without_a_word(
+    control: ControlDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    labour, threads = Crew._labour, 0
+
+    def die_at_first(crew: Crew) -> None:
+        nonlocal threads
+        threads += 1
+        if threads > 1:
+            labour(crew)
+
+    monkeypatch.setattr(Crew, "_labour", die_at_first)
+
+    def run(ctx: StepContext) -> Outcome:
+        ctx.items.seed(items(3))
+        assert ctx.items.run(lambda item: done.append(item.key)) == ItemCounts(3, 3, 0)
+        return Done()
+
+    assert Stage(control, step("copy", run)).drive() is Drove.ENDED
+    assert sorted(done) == sorted(item.key for item in items(3))
 
 
 def test_a_failed_item_is_tried_again_while_others_go_on(control: ControlDatabase) -> None:

@@ -41,15 +41,22 @@ class JournaledItems:
 
     def run(self, work: Work, workers: int = 1) -> ItemCounts:
         """Work on all items until every one is done."""
-        crew = Crew(self._journal, self._lease, self._step, self._check, self._retry, work)
-        crew.run(workers)
-        counts = self.counts()
+        counts = self._crew(work, workers)
+        while counts.done + counts.failed < counts.total:
+            # A thread that died before it could say so left items: a step must not be done without them.
+            time.sleep(IDLE_S)
+            self._check()
+            counts = self._crew(work, workers)
         if counts.failed:
             raise LifecycleError(
                 f"{counts.failed} of {counts.total} parts of {self._step!r} failed for good",
                 next_step="see the operation's events for the cause, mend it, then retry the operation",
             )
         return counts
+
+    def _crew(self, work: Work, workers: int) -> ItemCounts:
+        Crew(self._journal, self._lease, self._step, self._check, self._retry, work).run(workers)
+        return self.counts()
 
     def outputs(self) -> dict[str, Json]:
         """Outputs of the done items by key."""
