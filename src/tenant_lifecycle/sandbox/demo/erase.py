@@ -162,14 +162,17 @@ class _Story:
 
     def _certify(self) -> None:
         bundle, policy = self._folder / "certificate", self._folder / "trust.json"
+        self._wait_for(lambda: bool(self._erasures.certificates(self._request.id)), "the certificate")
         self._erasures.export_certificate(self._request.id, bundle)
         policy.write_text(json.dumps(self._trust()))
         checked = subprocess.run(
-            [sys.executable, "-m", "tenant_certificate_verify", str(bundle), "--policy", str(policy)],
+            [sys.executable, "-m", "tenant_certificate_verify", "--json", "--policy", str(policy), str(bundle)],
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
-        said = (checked.stdout or checked.stderr).strip().splitlines()
-        self._verdict = checked.returncode in _VALID, said[0] if said else ""
+        verdict = (
+            json.loads(checked.stdout)["verdict"] if checked.returncode in _VALID else checked.stderr.strip()
+        )
+        self._verdict = checked.returncode in _VALID, verdict
         self._say(f"the offline verifier says: {self._verdict[1]}")
 
     def _trust(self) -> Mapping[str, Any]:
@@ -201,14 +204,17 @@ class _Story:
         return sum(one["hits"] + one["remaining"] for one in self._steps(f"look/{rounds}/2/"))
 
     def _until(self, state: RequestState) -> None:
+        self._wait_for(lambda: self._request.state is state, str(state))
+
+    def _wait_for(self, condition: Callable[[], bool], what: str) -> None:
         end = time.monotonic() + _PATIENCE_S
-        while self._request.state is not state:
+        while not condition():
             operation = self._operation
             stopped = operation.state in (State.ATTENTION, State.FAILED, State.ABORTED)
             if stopped or time.monotonic() > end:
                 error = operation.error
                 raise LifecycleError(
-                    f"waiting for {state}: the request is {self._request.state}, "
+                    f"waiting for {what}: the request is {self._request.state}, "
                     f"{error.message if error else self._request.why}",
                     next_step=error.next_step if error else "",
                 )
