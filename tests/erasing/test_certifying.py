@@ -143,6 +143,23 @@ def test_under_a_hold_the_certificate_says_what_is_kept(
     assert code == INTERIM_OR_EXCEPTIONS and "VALID_WITH_EXCEPTIONS" in told, told
 
 
+def test_a_providers_promise_makes_the_certificate_an_interim_one(
+    issuing: Stage, evidence: EvidenceConfig, tmp_path: Path
+) -> None:
+    issuing.shelves["blue/rows"].fault("horizon days", 90)
+    request = issuing.approved()
+    assert issuing.drive(issuing.started(request)).state is State.WAITING
+    (one,) = kept(issuing, request.id)
+    said = issued_bundle(one).predicate
+    assert said.certificate_class is CertificateClass.INTERIM
+    horizons = {system.system_id: system.horizon for system in said.systems}
+    rows = horizons["blue/rows"]
+    assert horizons["blue/cache"] is None and rows is not None and rows.source == "the shelf maker's word"
+    export(issued_bundle(one), tmp_path / "bundle")
+    code, told = checked(tmp_path, tmp_path / "bundle", evidence)
+    assert code == INTERIM_OR_EXCEPTIONS and "VALID_INTERIM" in told, told
+
+
 def test_something_that_came_back_revokes_the_certificate_and_another_one_follows(
     issuing: Stage, evidence: EvidenceConfig, tmp_path: Path
 ) -> None:
