@@ -189,6 +189,7 @@ class Killed(BaseException):
     """The process is gone."""
 
 
+@pytest.mark.parametrize("stale_s", [3600.0, 0.5])
 @pytest.mark.parametrize(
     ("owner", "name", "after"),
     [
@@ -201,9 +202,13 @@ class Killed(BaseException):
     ],
 )
 def test_killed_while_issuing_there_is_one_certificate_of_a_stage(
-    issuing: Stage, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, after: bool
+    issuing: Stage, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, after: bool, stale_s: float
 ) -> None:
-    """The exception stands for the kill: nothing of ours runs after it, and what was committed stays."""
+    """The exception stands for the kill: nothing of ours runs after it, and what was committed stays.
+
+    What was signed and not logged is signed anew after ``stale_s``; the second attempt is a second later.
+    """
+    monkeypatch.setattr("tenant_lifecycle.catalog.certificates._STALE_S", stale_s)
     whole, calls = getattr(owner, name), 0
     office, issue = issuing.office, CertificateOffice.issue
 

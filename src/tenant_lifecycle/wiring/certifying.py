@@ -73,7 +73,7 @@ class CertificateOffice:
         """
         means = self._means()
         kept = self.kept.numbered(found.request.id, found.operation_id, stage)
-        if not kept.signed(found.now):
+        if not (kept.signed(found.now) or _is_logged(kept, means.log)):
             kept = self._signed(kept, found, means)
         if kept.proof is None:
             kept = self._logged(kept, means)
@@ -163,6 +163,10 @@ class CertificateOffice:
             operation_id=kept.request_id,
         )  # fmt: skip
         return self.kept.keep_proof(kept, proof)
+
+
+def _is_logged(kept: Kept, log: AuditLog) -> bool:
+    return kept.envelope is not None and log.holds_certificate(sha256_hex(kept.envelope), kept.request_id)
 
 
 def issued_bundle(kept: Kept) -> Bundle:
