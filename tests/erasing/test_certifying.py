@@ -7,19 +7,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from erasing_stage import Stage
+from erasing_stage import ACME, Stage
 
+from tenant_lifecycle.catalog.audit_log import AuditLog
 from tenant_lifecycle.catalog.certificates import Certificates, Kept
+from tenant_lifecycle.errors import StoreUnavailable
 from tenant_lifecycle.evidence.certificate import export
 from tenant_lifecycle.evidence.keys import LocalSigner, Role
 from tenant_lifecycle.evidence.trust import trust_policy
 from tenant_lifecycle.evidence_file import EvidenceConfig, IssuerConfig, KeyConfig
-from tenant_lifecycle.model.erasure.certificate import rfc3339
-from tenant_lifecycle.model.erasure.request import RequestState
+from tenant_lifecycle.model.erasure.certificate import CertificateClass, rfc3339
+from tenant_lifecycle.model.erasure.request import Exception17, RequestState
 from tenant_lifecycle.model.operation import State
 from tenant_lifecycle.wiring.certifying import CertificateOffice, issued_bundle
 
@@ -122,3 +125,128 @@ def test_without_keys_the_erasure_ends_and_says_that_there_is_no_certificate(sta
     assert "audit new-key" in said["next_step"]
     assert kept(stage, request.id) == []
     assert stage.state(request.id) is RequestState.COMPLETED
+
+
+def test_under_a_hold_the_certificate_says_what_is_kept(
+    issuing: Stage, evidence: EvidenceConfig, tmp_path: Path
+) -> None:
+    issuing.holds.place("M-1", Exception17.LEGAL_CLAIMS, [ACME], actor="jura@desk", systems=["cache"])
+    request = issuing.approved()
+    operation = issuing.drive(issuing.started(request))
+    assert issuing.state(request.id) is RequestState.PARTIAL_HELD, operation.why
+    (one,) = kept(issuing, request.id)
+    said = issued_bundle(one).predicate
+    assert said.certificate_class is CertificateClass.PARTIAL_HELD and one.stage == "partial/1"
+    assert [(hold.matter, hold.systems) for hold in said.holds.active] == [("M-1", ("blue/cache",))]
+    export(issued_bundle(one), tmp_path / "bundle")
+    code, told = checked(tmp_path, tmp_path / "bundle", evidence)
+    assert code == INTERIM_OR_EXCEPTIONS and "VALID_WITH_EXCEPTIONS" in told, told
+
+
+def test_a_providers_promise_makes_the_certificate_an_interim_one(
+    issuing: Stage, evidence: EvidenceConfig, tmp_path: Path
+) -> None:
+    issuing.shelves["blue/rows"].fault("horizon days", 90)
+    request = issuing.approved()
+    assert issuing.drive(issuing.started(request)).state is State.WAITING
+    (one,) = kept(issuing, request.id)
+    said = issued_bundle(one).predicate
+    assert said.certificate_class is CertificateClass.INTERIM
+    horizons = {system.system_id: system.horizon for system in said.systems}
+    rows = horizons["blue/rows"]
+    assert horizons["blue/cache"] is None and rows is not None and rows.source == "the shelf maker's word"
+    export(issued_bundle(one), tmp_path / "bundle")
+    code, told = checked(tmp_path, tmp_path / "bundle", evidence)
+    assert code == INTERIM_OR_EXCEPTIONS and "VALID_INTERIM" in told, told
+
+
+def test_something_that_came_back_revokes_the_certificate_and_another_one_follows(
+    issuing: Stage, evidence: EvidenceConfig, tmp_path: Path
+) -> None:
+    issuing.with_policy(rescans_s=(3600.0,))
+    request = issuing.approved()
+    operation_id = issuing.started(request)
+    assert issuing.drive(operation_id).state is State.WAITING
+    (interim,) = kept(issuing, request.id)
+    assert issued_bundle(interim).predicate.rescans[0].result == "pending"
+    with issuing.shelves["blue/rows"].open() as db:
+        db.execute("INSERT INTO item VALUES ('documents', 'acme', 'late', 'acme:late')")
+    issuing.again(operation_id)
+    first, second = kept(issuing, request.id)
+    assert first.revoked_at is not None and second.revoked_at is None
+    assert second.stage == "interim/2" and second.supersedes == first.id
+    assert any("found something again" in one for one in issued_bundle(second).predicate.residual_risk)
+    for name, one in (("first", first), ("second", second)):
+        export(issued_bundle(one), tmp_path / name)
+    revoked = Certificates(issuing.db).revoked()
+    assert checked(tmp_path, tmp_path / "first", evidence, revoked)[0] == INVALID
+    assert checked(tmp_path, tmp_path / "second", evidence, revoked)[0] == COMPLETE
+    log = [one.entry.type for one in AuditLog(issuing.db, ORIGIN).entries(operation_id=request.id)]
+    assert log.count("certificate_issued") == 2 and log.count("certificate_revoked") == 1
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("stale_s", [3600.0, 0.5])
+@pytest.mark.parametrize(
+    ("owner", "name", "after"),
+    [
+        (Certificates, "numbered", True),
+        (Certificates, "keep_signed", False),
+        (Certificates, "keep_signed", True),
+        (AuditLog, "record_certificate", True),
+        (Certificates, "keep_proof", False),
+        (Certificates, "keep_proof", True),
+    ],
+)
+def test_killed_while_issuing_there_is_one_certificate_of_a_stage(
+    issuing: Stage, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, after: bool, stale_s: float
+) -> None:
+    """The exception stands for the kill: nothing of ours runs after it, and what was committed stays.
+
+    What was signed and not logged is signed anew after ``stale_s``; the second attempt is a second later.
+    """
+    monkeypatch.setattr("tenant_lifecycle.catalog.certificates._STALE_S", stale_s)
+    whole, calls = getattr(owner, name), 0
+    office, issue = issuing.office, CertificateOffice.issue
+
+    def dying(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 1 and not after:
+            raise Killed
+        result = whole(*arguments, **named)
+        if calls == 1:
+            raise Killed
+        return result
+
+    def again(self: CertificateOffice, stage: str, found: Any) -> Any:
+        try:
+            return issue(self, stage, found)
+        except Killed:
+            return issue(self, stage, replace(found, now=found.now + 1))
+
+    monkeypatch.setattr(owner, name, dying)
+    monkeypatch.setattr(CertificateOffice, "issue", again)
+    request = issuing.approved()
+    assert office is not None
+    assert issuing.drive(issuing.started(request)).state is State.SUCCEEDED
+    assert calls >= 2
+    assert [one.stage for one in kept(issuing, request.id)] == ["interim/1", "final/1"]
+    log = AuditLog(issuing.db, ORIGIN).entries(operation_id=request.id)
+    assert [one.entry.type for one in log].count("certificate_issued") == 2, "one of each stage"
+
+
+def test_a_key_that_does_not_answer_for_good_does_not_keep_the_erasure_from_ending(
+    issuing: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: object, **__: object) -> None:
+        raise StoreUnavailable("no answer", store="kms")
+
+    monkeypatch.setattr("tenant_lifecycle.wiring.certifying.open_signer", down)
+    request = issuing.approved()
+    operation = issuing.drive(issuing.started(request))
+    assert operation.state is State.SUCCEEDED and operation.result is not None
+    assert "no answer" in operation.result["certificate"]["none"]

@@ -159,6 +159,10 @@ class AuditLog:
             entry = self.append(Happening(CERTIFICATE, actor, tenant, operation_id, digest=digest))
         return self.proof(entry.seq)
 
+    def holds_certificate(self, digest: str, operation_id: str) -> bool:
+        """Whether a certificate was entered for an operation."""
+        return self._certificate(digest, operation_id) is not None
+
     def _certificate(self, digest: str, operation_id: str) -> Entry | None:
         if not operation_id:
             return None

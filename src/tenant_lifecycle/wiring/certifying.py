@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from tenant_lifecycle.catalog.audit_log import AuditLog
 from tenant_lifecycle.catalog.certificates import Certificates, Kept
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.errors import ConfigError, IntegrityError, NotCertifiable
-from tenant_lifecycle.evidence import certificate
+from tenant_lifecycle.evidence import certificate, reading
 from tenant_lifecycle.evidence.bundle import Bundle
 from tenant_lifecycle.evidence.commitments import sha256_hex
 from tenant_lifecycle.evidence.keys import Role, Signer
+from tenant_lifecycle.evidence.trust import trust_policy
 from tenant_lifecycle.evidence_file import EvidenceConfig
-from tenant_lifecycle.model.erasure.certificate import Issuer
+from tenant_lifecycle.model.erasure.certificate import Issuer, rfc3339
 from tenant_lifecycle.operations.erase.certifying import SET_KEYS
 from tenant_lifecycle.operations.erase.facts import Identity, facts_of
 from tenant_lifecycle.operations.erase.proceedings import Proceedings
@@ -23,6 +25,7 @@ from tenant_lifecycle.wiring.evidence import open_audit_log, open_signer
 
 #: Who signs the audit log's entry.
 _ACTOR = "engine"
+_DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,17 @@ class Issued:
     id: str
     digest: str
     certificate_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What our own reading of a certificate came to."""
+
+    id: str
+    request_id: str
+    certificate_class: str
+    #: One sentence each; empty: everything fits together.
+    problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +73,7 @@ class CertificateOffice:
         """
         means = self._means()
         kept = self.kept.numbered(found.request.id, found.operation_id, stage)
-        if not kept.signed(found.now):
+        if not (kept.signed(found.now) or _is_logged(kept, means.log)):
             kept = self._signed(kept, found, means)
         if kept.proof is None:
             kept = self._logged(kept, means)
@@ -74,6 +88,38 @@ class CertificateOffice:
     def newest(self, request_id: str) -> Kept | None:
         """The request's newest certificate, revoked or not."""
         return next(reversed(self.kept.of_request(request_id)), None)
+
+    def read(self, kept: Kept) -> Reading:
+        """Read a certificate again with the keys that are configured now.
+
+        Raises:
+            ConfigError, StoreError: there are no keys, or they cannot be used.
+        """
+        means, bundle = self._means(), issued_bundle(kept)
+        log_key = open_signer(Role.LOG, self._evidence).public
+        required = [one.public for one in means.signers if one.role in certificate.REQUIRED]
+        found = reading.problems(bundle, required, self._evidence.origin, log_key)
+        if kept.revoked_at is not None:
+            found.append(f"it was revoked: {kept.revoked_because}")
+        return Reading(kept.id, kept.request_id, bundle.predicate.certificate_class.value, tuple(found))
+
+    def trust_policy(self, *, valid_days: int) -> dict[str, Any]:
+        """The policy that a customer starts from; keys count from the audit log's first entry on.
+
+        Raises:
+            ConfigError, StoreError: there are no keys, or they cannot be used.
+        """
+        means = self._means()
+        signers = [*means.signers, open_signer(Role.LOG, self._evidence)]
+        first, now = means.log.entries(limit=1), self._db.now()
+        begins = first[0].entry.at_ms / 1000 if first else now
+        policy = trust_policy(
+            self._evidence.origin,
+            [(one.role, one.public) for one in signers],
+            valid_from=rfc3339(begins),
+            valid_until=rfc3339(now + valid_days * _DAY_S),
+        )
+        return {**policy, "revoked_certificates": list(self.kept.revoked())}
 
     def _means(self) -> _Means:
         issuer, roles = self._evidence.issuer, (Role.PERFORMER, Role.VERIFIER, Role.LOG)
@@ -117,6 +163,10 @@ class CertificateOffice:
             operation_id=kept.request_id,
         )  # fmt: skip
         return self.kept.keep_proof(kept, proof)
+
+
+def _is_logged(kept: Kept, log: AuditLog) -> bool:
+    return kept.envelope is not None and log.holds_certificate(sha256_hex(kept.envelope), kept.request_id)
 
 
 def issued_bundle(kept: Kept) -> Bundle:

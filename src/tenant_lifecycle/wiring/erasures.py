@@ -40,7 +40,7 @@ from tenant_lifecycle.operations.erase.governing import Governing
 from tenant_lifecycle.operations.erase.opening import AGAIN
 from tenant_lifecycle.operations.erase.session import ErasureSession
 from tenant_lifecycle.operations.erase.systems import systems_of
-from tenant_lifecycle.wiring.certifying import CertificateOffice, Issued, issued_bundle
+from tenant_lifecycle.wiring.certifying import CertificateOffice, Issued, Reading, issued_bundle
 from tenant_lifecycle.wiring.installation import Installation, Stores, close_stores
 from tenant_lifecycle.wiring.looking import looker_for
 
@@ -214,15 +214,10 @@ class Erasures:
         ``for_tenant``: with what shows whose certificate it is; copies for others go without.
 
         Raises:
-            NotFound: there is none.
+            UnknownCertificate: there is none.
             FileExistsError: the folder holds something.
         """
-        bundle = self.certificate(request)
-        if bundle is None:
-            raise UnknownCertificate(
-                f"no certificate was issued for request {self.find(request).id}",
-                next_step=f"tenantctl erase cert issue {request}",
-            )
+        bundle = issued_bundle(self._newest(request))
         return export(bundle if for_tenant else bundle.without_tenant(), folder)
 
     def issue_certificate(self, text: str) -> Issued:
@@ -248,6 +243,25 @@ class Erasures:
         finally:
             session.close()
         return self.office.issue(f"{stage[0]}/{stage[1]}", found)
+
+    def read_certificate(self, text: str) -> Reading:
+        """Read a request's newest certificate again with our own keys.
+
+        Raises:
+            UnknownCertificate: there is none.
+            ConfigError, StoreError: keys are missing or cannot be used.
+        """
+        return self.office.read(self._newest(text))
+
+    def _newest(self, text: str) -> Kept:
+        request = self.find(text)
+        kept = self.office.newest(request.id)
+        if kept is None:
+            raise UnknownCertificate(
+                f"no certificate was issued for request {request.id}",
+                next_step=f"tenantctl erase cert issue {request.id}",
+            )
+        return kept
 
     # -- legal holds
 

@@ -4,9 +4,11 @@
     then in rounds n = 1, 2, ... until the verifier finds nothing:
         [freeze/n/SYSTEM ...]  erase/n/SYSTEM ...  settle/n/SYSTEM ...
         look/n/1/SYSTEM ...  pause/n  look/n/2/SYSTEM ...  neighbours/n/after  judge/n  [residual/n]
-    and at the end: interim/n, certificate/interim/n, rescan/n/0 ..., age/n/0, then
+    and at the end: certificate/interim/n, interim/n, rescan/n/0 ..., age/n/0, then
         forget, shred, certificate/final/n, complete/n
     or, under a hold, certificate/partial/n, partial/n
+
+A certificate is there before the request says that it is so far.
 
 Every round ends with outcomes that are computed from evidence. A rescan that finds something begins another round.
 """
@@ -126,8 +128,8 @@ def _round(number: int, systems: Sequence[str]) -> list[Step]:
 def _ending(steps: list[Step], number: int, rescans: int, outputs: Outputs) -> str | None:
     """Add what follows a verified round; ``again`` if something came back, None if it ends here or goes on."""
     steps += [
-        _step(f"interim/{number}", "live systems are verified", ending.interim),
         _certificate("interim", number),
+        _step(f"interim/{number}", "live systems are verified", ending.interim),
     ]
     waits = [(f"rescan/{number}/{index}", "search once more", ending.rescan) for index in range(rescans)]
     waits.append((f"age/{number}/0", "wait for stated dates", ending.age))

@@ -74,7 +74,7 @@ def facts_of(found: Proceedings, identity: Identity) -> CertificateFacts:
 
 def _request(found: Proceedings, log_index: int) -> said.Request:
     request, deadline = found.request, found.request.deadline
-    live = found.outputs.get(f"interim/{found.round}", {}).get("at")
+    live = _verified_at(found)
     received, done = rfc3339(request.received_at), rfc3339(found.now if live is None else live)
     extension = None
     if deadline.extended_at is not None:
@@ -97,6 +97,13 @@ def _request(found: Proceedings, log_index: int) -> said.Request:
         days_used=timedelta(seconds=seconds_of(done) - seconds_of(received)).days,
         log_index=log_index,
     )
+
+
+def _verified_at(found: Proceedings) -> float | None:
+    """When the second search of the judged round ended; None: a hold keeps a part."""
+    seen = [found.output("look", f"2/{one.system}").get("at") for one in found.plan.systems]
+    held = any(one.verdict is Verdict.HELD for one in found.outcomes)
+    return None if held else max((at for at in seen if at is not None), default=None)
 
 
 def _authority(found: Proceedings, salt: bytes) -> said.Authority:
@@ -237,9 +244,9 @@ def _residual_risk(found: Proceedings) -> tuple[str, ...]:
 
 def _rescans(found: Proceedings) -> tuple[said.Rescan, ...]:
     """Those of the judged round; one of an earlier round that found something stands under the residual risks."""
-    live = found.outputs.get(f"interim/{found.round}", {}).get("at")
-    if live is None:
+    if _verified_at(found) is None:
         return ()
+    live = found.outputs.get(f"interim/{found.round}", {}).get("at", found.now)
     return tuple(
         _rescan(found, index, live + after_s) for index, after_s in enumerate(found.policy.rescans_s)
     )
