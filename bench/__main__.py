@@ -28,6 +28,7 @@ BENCHES = {
     "stores": "copy, digest and reconcile of keyed stores against a loop with their SDK",
     "lag": "lag at 10,000 row changes a second",
     "scan": "search for residue against a loop over spellings and values",
+    "residue": "what deletions leave behind, trap by trap; writes docs/residue.md",
     "memory": "peak memory of a mover, small tenant and large",
 }
 
