@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -88,6 +88,11 @@ class Cloud:
         if not self.logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
             self.logs.create_log_group(logGroupName=group)
         self.logs.create_log_stream(logGroupName=group, logStreamName=stream)
+        if lines:
+            self.append(group, stream, lines)
+
+    def append(self, group: str, stream: str, lines: Sequence[str]) -> None:
+        """At most 10,000 lines more, of a minute ago."""
         now = int(time.time() * 1000) - 60_000
         events = [{"timestamp": now + number, "message": line} for number, line in enumerate(lines)]
         self.logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
