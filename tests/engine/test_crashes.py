@@ -15,7 +15,7 @@ from crashes import World, count, crash, kill, leave, sample
 from tenant_lifecycle.engine.driver import Drove
 
 #: Of how many distinct lines one is tried.
-EVERY = {("sqlite", "kill"): 6, ("sqlite", "leave"): 9, ("postgres", "kill"): 12, ("postgres", "leave"): 18}
+EVERY = {("sqlite", "kill"): 12, ("sqlite", "leave"): 18, ("postgres", "kill"): 24, ("postgres", "leave"): 36}
 ACTS = {"kill": kill, "leave": leave}
 
 

@@ -53,6 +53,9 @@ class Still:
     def mark(self) -> str:
         return "m"
 
+    def patience_s(self) -> float:
+        return 1.0
+
     def await_marker(self, _marker: str, _timeout_s: float) -> bool:
         return True
 

@@ -13,6 +13,7 @@ from pinecone import Pinecone
 
 from tenant_lifecycle.sandbox.items import ItemReader, object_items, redis_items, vector_items
 from tenant_lifecycle.sandbox.parts import Part
+from tenant_lifecycle.stores.pinecone.answers import understand_answers
 
 #: Of the sample application's embeddings.
 DIMENSIONS = 32
@@ -34,6 +35,7 @@ def object_client(settings: Mapping[str, Any]) -> Any:
 
 def vector_index(settings: Mapping[str, Any]) -> Any:
     """For the settings of a store of kind ``pinecone``; the index is made if it is not there."""
+    understand_answers()
     pinecone = Pinecone(api_key=settings["api_key"], host=settings["host"])
     if settings["index"] not in {index.name for index in pinecone.indexes.list()}:
         values = {"type": "dense_vector", "dimension": DIMENSIONS, "metric": "cosine"}

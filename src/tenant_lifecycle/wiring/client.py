@@ -65,6 +65,9 @@ def _pinecone(settings: Mapping[str, str]) -> Any:
     """Asks the service for the index's address, once."""
     from pinecone import Pinecone
 
+    from tenant_lifecycle.stores.pinecone.answers import understand_answers
+
+    understand_answers()
     service = Pinecone(settings["api_key"], host=settings.get("host") or None)
     return service.Index(name=settings["index"])
 

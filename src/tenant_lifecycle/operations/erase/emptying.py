@@ -3,7 +3,7 @@ without a request and without a certificate, for the tenant lives on elsewhere."
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from tenant_lifecycle.operations.erase.batches import Deleting
 from tenant_lifecycle.operations.erase.ports import Gate, Manifests
 from tenant_lifecycle.operations.erase.session import erasing_name
 from tenant_lifecycle.stores.base import Store
-from tenant_lifecycle.stores.erasing import Erases, Erasing, Searches
+from tenant_lifecycle.stores.erasing import Closes, Erases, Erasing, Searches
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,7 @@ class Emptying:
             StoreRejected: the system refused items.
             VerificationFailed: it says that they are gone, and they are not.
         """
-        operation_id = ctx.operation.id
-        erasing = Erasing(erasing_name(operation_id), tenant, ctx.token)
+        operation_id, erasing = ctx.operation.id, _erasing(ctx, tenant)
         self.manifests.freeze(operation_id, ctx.attempt, system, store.doomed(tenant, ctx.check))
         deleting = Deleting(operation_id, erasing, (tenant,), self.gate, self.manifests)
         stayed = deleting.delete(ctx, ctx.attempt, system, store)
@@ -53,6 +52,16 @@ class Emptying:
         if not stayed.held:
             self._verify(ctx, tenant, system)
         return {"deleted": deleted, "held": stayed.held}
+
+    def end(self, ctx: StepContext, tenant: TenantId, stores: Iterable[Store]) -> None:
+        """Nothing is left to empty: the manifests are shredded, and what names this emptying is removed.
+
+        The fence that sends latecomers to the tenant's new side stays. Safe to repeat.
+        """
+        self.manifests.shred(ctx.operation.id)
+        for store in stores:
+            if isinstance(store, Closes):
+                store.forget(_erasing(ctx, tenant))
 
     def _verify(self, ctx: StepContext, tenant: TenantId, system: str) -> None:
         refused = self.manifests.refused(ctx.operation.id, ctx.attempt, system)
@@ -72,6 +81,10 @@ class Emptying:
                 f"{system} says it deleted, and {left} items are still there",
                 next_step=f"tenantctl op why {ctx.operation.id}",
             )
+
+
+def _erasing(ctx: StepContext, tenant: TenantId) -> Erasing:
+    return Erasing(erasing_name(ctx.operation.id), tenant, ctx.token)
 
 
 def _is_about(hold: Hold, system: str) -> bool:

@@ -33,7 +33,8 @@ def leave(ctx: StepContext) -> Outcome:
         if held:
             return Wait(ctx.now() + HOLD_POLL_S, ("again",), f"hold {held} keeps the old side")
     if session.emptying is not None:
-        session.emptying.manifests.shred(ctx.operation.id)
+        session.emptying.end(ctx, session.tenant, [pair.source for pair in session.pair.stores])
+    _forget_feeds(session)
     return Done(
         {"removed": sum(removed.values()), "sets": removed},
         tenant=TenantUpdate(session.tenant, state="active"),

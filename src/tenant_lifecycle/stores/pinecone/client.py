@@ -19,6 +19,7 @@ from pinecone.models.namespaces.models import NamespaceDescription
 from pinecone.models.vectors.vector import Vector
 
 from tenant_lifecycle.errors import StoreRejected
+from tenant_lifecycle.stores.pinecone.answers import understand_answers
 from tenant_lifecycle.stores.pinecone.keys import can_exist
 from tenant_lifecycle.stores.pinecone.patience import Patience, ask
 
@@ -35,6 +36,7 @@ class Client:
     """The index of one environment; connects on first use, safe to use from several threads."""
 
     def __init__(self, store: str, api_key: str, index: str, host: str = "") -> None:
+        understand_answers()
         self.store = store
         self.index_name = index
         self._api_key, self._host = api_key, host
