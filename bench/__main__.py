@@ -14,6 +14,8 @@ from typing import Any
 
 from bench.report import Report, as_line, table
 
+#: Benches that take ``--scale``.
+SCALED = frozenset({"erase"})
 #: In the order of ``all``: module of this package, and what it shows.
 BENCHES = {
     "fence": "what the armed fence adds to a write",
@@ -28,6 +30,8 @@ BENCHES = {
     "stores": "copy, digest and reconcile of keyed stores against a loop with their SDK",
     "lag": "lag at 10,000 row changes a second",
     "scan": "search for residue against a loop over spellings and values",
+    "erase": "manifest and deletion of a tenant against a loop per system",
+    "residue": "what deletions leave behind, trap by trap; writes docs/residue.md",
     "memory": "peak memory of a mover, small tenant and large",
 }
 
@@ -38,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = _options(arguments)
     if options.name != "all":
-        return _one(options.name, as_json=options.json, quick=options.quick)
+        return _one(options.name, as_json=options.json, quick=options.quick, scale=options.scale)
     return _all(as_json=options.json, quick=options.quick)
 
 
@@ -50,13 +54,19 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("name", choices=[*BENCHES, "all"])
     parser.add_argument("--json", action="store_true", help="last line of stdout is one JSON object")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, not how fast")
-    return parser.parse_args(arguments)
+    parser.add_argument("--scale", type=float, help="share of the full size, of erase only")
+    found = parser.parse_args(arguments)
+    if found.scale is not None and (found.name not in SCALED or not 0 < found.scale <= 1):
+        parser.error("--scale is for erase, above 0 and at most 1")
+    return found
 
 
-def _one(name: str, *, as_json: bool, quick: bool) -> int:
+def _one(name: str, *, as_json: bool, quick: bool, scale: float | None = None) -> int:
     load = os.getloadavg()[0]
     began = time.monotonic()
-    report: Report = importlib.import_module(f"bench.{name}").run(quick, _progress)
+    report: Report = importlib.import_module(f"bench.{name}").run(
+        quick, _progress, **({} if scale is None else {"scale": scale})
+    )
     document = report.as_json(quick)
     document |= {"seconds": round(time.monotonic() - began, 1), "load_before": round(load, 2)}
     print(table([(name, figure) for figure in document["figures"]]))

@@ -20,7 +20,7 @@ from tenant_lifecycle.model.policy import MigrationOptions
 from tenant_lifecycle.sandbox.environment import Sandbox, running
 from tenant_lifecycle.sandbox.http_load.config import HttpLoadConfig
 from tenant_lifecycle.sandbox.ledger_check import LedgerReport, check
-from tenant_lifecycle.sandbox.parts import EVERYTHING
+from tenant_lifecycle.sandbox.parts import MOVED_PARTS
 from tenant_lifecycle.wiring import Lifecycle, find_installation
 
 MOVING, NEIGHBOUR = TenantId("wonka"), "gringotts"
@@ -34,7 +34,7 @@ def run(quick: bool, show: Callable[[str], None]) -> Report:
     """Move a tenant by its real operation, then turn it to and fro by signals, as a person would."""
     flips, rate = (3, 8.0) if quick else (52, 16.0)
     with tempfile.TemporaryDirectory(prefix="tenant-lifecycle-bench-") as name:
-        sandbox = Sandbox(Path(name) / "sandbox", parts=EVERYTHING)
+        sandbox = Sandbox(Path(name) / "sandbox", parts=MOVED_PARTS)
         with running(sandbox, scale=0.2):
             ledger = Path(name) / "ledger"
             file = sandbox.folder / "lifecycle.yaml"

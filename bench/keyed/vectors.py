@@ -42,6 +42,15 @@ class Vectors:
     def there(self) -> int:
         return sum(len(ids) for ids in self._ids(self._green))
 
+    def delete_one_by_one(self) -> None:
+        """By hand: a deletion for every id that a listing of blue shows."""
+        for id_ in [one for ids in self._ids(self._blue) for one in ids]:
+            self._blue.delete(ids=[id_], namespace=TENANT)
+
+    def at_source(self) -> int:
+        """How many items of the tenant blue has."""
+        return sum(len(ids) for ids in self._ids(self._blue))
+
     def copy(self) -> None:
         for ids in self._ids(self._blue):
             self._carry(ids)

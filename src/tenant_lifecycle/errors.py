@@ -8,6 +8,7 @@
     │   ├── UnknownTenant            nobody by that name in the environment asked
     │   ├── UnknownOperation         no operation with that id
     │   ├── UnknownRequest           no request to erase with that id
+    │   ├── UnknownCertificate       none was issued for that request
     │   ├── UnknownHold              no legal hold with that id
     │   ├── UnsupportedByStore       the plan needs an ability this store lacks
     │   └── NotAvailable             this version does not do that yet
@@ -79,6 +80,10 @@ class UnknownOperation(UsageError):
 
 class UnknownRequest(UsageError):
     """No request to erase with that id."""
+
+
+class UnknownCertificate(UsageError):
+    """No certificate was issued for that request."""
 
 
 class UnknownHold(UsageError):

@@ -29,7 +29,7 @@ from tenant_lifecycle.sandbox.haproxy import HAProxyServer, haproxy_program
 from tenant_lifecycle.sandbox.http_load.config import HttpLoadConfig
 from tenant_lifecycle.sandbox.http_load.load import HttpLoad
 from tenant_lifecycle.sandbox.ledger_check import check
-from tenant_lifecycle.sandbox.parts import EVERYTHING
+from tenant_lifecycle.sandbox.parts import MOVED_PARTS
 from tenant_lifecycle.sandbox.sample import TENANTS
 from tenant_lifecycle.wiring import Lifecycle, find_installation
 
@@ -44,7 +44,7 @@ OTHER = {"blue": "green", "green": "blue"}
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("whole") / "sandbox"
-    sandbox = Sandbox(folder, parts=EVERYTHING, settings={"fsync": "off"})
+    sandbox = Sandbox(folder, parts=MOVED_PARTS, settings={"fsync": "off"})
     with running(sandbox, scale=0.2, green=Fill.RESIDENTS):
         if haproxy_program() is None:
             yield Place(sandbox, None)

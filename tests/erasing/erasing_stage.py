@@ -24,6 +24,7 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import TERMINAL, Operation, State
 from tenant_lifecycle.operations.erase.definition import Erase
 from tenant_lifecycle.operations.erase.governing import Governing
+from tenant_lifecycle.operations.erase.ports import Certifies
 from tenant_lifecycle.operations.erase.session import ErasureSession
 from tenant_lifecycle.operations.erase.systems import System
 
@@ -55,6 +56,8 @@ class Stage:
         self.requests, self.holds = Requests(self.db), Holds(self.db)
         self.manifests, self.operations = Manifests(self.db), Operations(self.db)
         self.journal = SqlJournal(self.db)
+        #: None: no certificates are issued.
+        self.office: Certifies | None = None
         self.shelves = {name: Shelf(self.folder / name.replace("/", "-")) for name in self.names}
         for shelf in self.shelves.values():
             shelf.put(ACME, *(f"d{number}" for number in range(5)))
@@ -92,6 +95,7 @@ class Stage:
             self.holds,
             self.manifests,
             looker(ACME, CONTROL, time.time),
+            self.office,
         )
 
     def driver(self, ttl_s: float = 30.0) -> Driver:

@@ -284,6 +284,8 @@ class Seen:
 
     look: Look
     hits: Sequence[Hit] = field(default_factory=tuple)
+    items: int = 0
+    bytes: int = 0
 
 
 def looker(tenant: TenantId, control: str, clock: Any) -> Any:
@@ -302,6 +304,8 @@ def looker(tenant: TenantId, control: str, clock: Any) -> Any:
         # Items of the manifest are counted once, as remaining.
         beyond = max(0, len(hits) - remaining)
         control_found = any(one.control_found for one in looks)
-        return Seen(Look(remaining, beyond, control_found, True, "", clock(), searcher.proves), hits)
+        return Seen(
+            Look(remaining, beyond, control_found, True, "", clock(), searcher.proves), hits, len(hits)
+        )
 
     return look

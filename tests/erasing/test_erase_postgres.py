@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from erasure_sample import MAP, rows_of_others, sample
 from tenant_lifecycle import ownership_file
 from tenant_lifecycle.cli import main
 from tenant_lifecycle.cli.exit_codes import ExitCode
+from tenant_lifecycle.errors import ConfigError
+from tenant_lifecycle.evidence.keys import LocalSigner, Role
+from tenant_lifecycle.evidence_file import EvidenceConfig
 from tenant_lifecycle.model.erasure.request import Ground, RequestState
 from tenant_lifecycle.model.operation import Operation, State
 from tenant_lifecycle.sandbox.postgres import PostgresServer
@@ -67,7 +72,16 @@ def _installation(folder: Path, server: PostgresServer) -> Installation:
 version: 1
 environments: {json.dumps({"blue": {"stores": {"postgres": store}}})}
 erasure: {{cooling_off: 0s, settle: 0s, rescans: [], control_tenant: acme2}}
+evidence:
+  origin: example.com/audit
+  issuer: {{legal_name: Example GmbH, role: processor, contact: privacy@example.com}}
+  keys:
+    performer: {{file: performer.pem}}
+    verifier: {{file: verifier.pem}}
+    log: {{file: log.pem}}
 """
+    for role in (Role.PERFORMER, Role.VERIFIER, Role.LOG):
+        LocalSigner.generate(role).write(folder / f"{role.value}.pem")
     (folder / "lifecycle.yaml").write_text(text)
     return find_installation(folder / "lifecycle.yaml")
 
@@ -203,3 +217,52 @@ def test_holds_on_the_command_line(say: Callable[..., tuple[int, Any]]) -> None:
     assert say("jura", "hold", "release", "ho_nothing", "--reason", "x")[0] == ExitCode.NOT_FOUND
     code, said = say("jura", "hold", "add", " ", "--matter", "M-2")
     assert code == ExitCode.USAGE
+
+
+def test_certificates_on_the_command_line(
+    lifecycle: Lifecycle, say: Callable[..., tuple[int, Any]], tmp_path: Path
+) -> None:
+    request_id, folder, policy = approved(lifecycle), tmp_path / "bundle", tmp_path / "policy.json"
+    assert say("petra", "erase", "cert", "get", request_id)[0] == ExitCode.NOT_FOUND
+    assert say("petra", "erase", "cert", "export", request_id, str(folder))[0] == ExitCode.NOT_FOUND
+    assert say("petra", "erase", "cert", "issue", request_id)[0] == ExitCode.CONFLICT, "nothing is erased yet"
+    drive(lifecycle, lifecycle.erasures.start(request_id, actor="petra@desk").id)
+    code, said = say("petra", "erase", "cert", "get", "acme")
+    assert code == ExitCode.OK and [one["class"] for one in said["certificates"]] == ["FINAL", "FINAL"]
+    assert said["certificate"]["systems"][0]["verification"]["coverage"]["bytes_scanned"] > 0
+    code, again = say("petra", "erase", "cert", "issue", "acme")
+    assert code == ExitCode.OK and again["certificate"]["id"] == said["certificates"][-1]["id"]
+    code, read = say("petra", "erase", "cert", "verify", "acme")
+    assert code == ExitCode.OK and read["problems"] == [] and "tenant-certificate-verify" in read["offline"]
+    code, written = say("petra", "erase", "cert", "export", "acme", str(folder))
+    assert code == ExitCode.OK and "certificate.pdf" in written["files"] and "tenant.json" in written["files"]
+    assert say("petra", "erase", "cert", "export", "acme", str(folder))[0] == ExitCode.USAGE
+    say("petra", "erase", "cert", "export", "acme", str(tmp_path / "others"), "--without-tenant")
+    assert not (tmp_path / "others" / "tenant.json").exists()
+    config = ["-c", str(lifecycle.installation.file)]
+    assert main([*config, "audit", "trust-policy", "--file", str(policy)]) == ExitCode.OK
+    assert main([*config, "audit", "trust-policy", "--file", str(policy)]) == ExitCode.USAGE
+    program = Path(sys.executable).parent / "tenant-certificate-verify"
+    for bundle in (folder, tmp_path / "others"):
+        done = subprocess.run(
+            [program, "--policy", policy, bundle], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0 and "VALID_COMPLETE" in done.stdout, done.stdout + done.stderr
+    lifecycle.erasures.office.revoke(request_id, "a mistake", actor="ann@desk")
+    code, read = say("petra", "erase", "cert", "verify", "acme")
+    assert code == ExitCode.DIFFERENCES and read["problems"] == ["it was revoked: a mistake"]
+
+
+def test_a_certificate_is_issued_later_when_there_were_no_keys(
+    lifecycle: Lifecycle, server: PostgresServer, tmp_path: Path
+) -> None:
+    keyless = replace(lifecycle.installation, evidence=EvidenceConfig())
+    with Lifecycle(keyless) as poor:
+        request_id = approved(poor)
+        operation = drive(poor, poor.erasures.start(request_id, actor="petra@desk").id)
+        assert operation.result is not None and "none" in operation.result["certificate"]
+        assert poor.erasures.certificate(request_id) is None
+        with pytest.raises(ConfigError, match="no keys for performer, verifier, log"):
+            poor.erasures.issue_certificate(request_id)
+    assert lifecycle.erasures.issue_certificate(request_id).certificate_class == "FINAL"
+    assert lifecycle.erasures.read_certificate(request_id).problems == ()

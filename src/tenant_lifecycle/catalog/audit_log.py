@@ -153,9 +153,21 @@ class AuditLog:
     def record_certificate(
         self, digest: str, *, actor: str, tenant: str, operation_id: str = ""
     ) -> TlogProof:
-        """Enter a certificate by its digest, and prove the entry."""
-        entry = self.append(Happening(CERTIFICATE, actor, tenant, operation_id, digest=digest))
+        """Enter a certificate by its digest, unless that was done for the operation before, and prove the entry."""
+        entry = self._certificate(digest, operation_id)
+        if entry is None:
+            entry = self.append(Happening(CERTIFICATE, actor, tenant, operation_id, digest=digest))
         return self.proof(entry.seq)
+
+    def holds_certificate(self, digest: str, operation_id: str) -> bool:
+        """Whether a certificate was entered for an operation."""
+        return self._certificate(digest, operation_id) is not None
+
+    def _certificate(self, digest: str, operation_id: str) -> Entry | None:
+        if not operation_id:
+            return None
+        entries = (one.entry for one in self.entries(limit=_PAGE, operation_id=operation_id))
+        return next((one for one in entries if (one.type, one.digest) == (CERTIFICATE, digest)), None)
 
     def review(self, outside: Sequence[str] = ()) -> Review:
         """Read the whole log and compare it with every signed head.

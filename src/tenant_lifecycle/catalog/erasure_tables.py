@@ -13,6 +13,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 
@@ -155,3 +156,31 @@ erasure_residue = Table(
     Column("content", LargeBinary, nullable=False),
     PrimaryKeyConstraint("operation_id", "look", "system"),
 )
+
+#: A certificate from the moment it has a number. What was signed is written before it goes into the audit log, so
+#: that whoever comes after a crash logs the same one.
+erasure_certificate = Table(
+    "erasure_certificate",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("request_id", Text, ForeignKey("erasure_request.id"), nullable=False),
+    Column("operation_id", Text, nullable=False),
+    # interim/1, final/2, partial/1: an operation has one certificate of each.
+    Column("stage", Text, nullable=False),
+    Column("supersedes", Text),
+    # What opens the commitments to the tenant, and to those who approved.
+    Column("salt", LargeBinary, nullable=False),
+    Column("actor_salt", LargeBinary, nullable=False),
+    # NULL: not signed yet.
+    Column("signed_at", Double),
+    Column("envelope", LargeBinary),
+    Column("plan", LargeBinary),
+    Column("inventory", LargeBinary),
+    Column("evidence", LargeBinary),
+    # NULL: not known to be in the audit log yet, so not issued.
+    Column("proof", Text),
+    Column("revoked_at", Double),
+    Column("revoked_because", Text, nullable=False),
+    UniqueConstraint("operation_id", "stage", name="uq_erasure_certificate_stage"),
+)
+Index("erasure_certificate_by_request", erasure_certificate.c.request_id, erasure_certificate.c.id)

@@ -18,6 +18,7 @@ from tenant_lifecycle.cli.options import as_json
 from tenant_lifecycle.cli.output import OutputFormat, table
 from tenant_lifecycle.errors import UsageError
 from tenant_lifecycle.evidence import notes
+from tenant_lifecycle.evidence.commitments import sha256_hex
 from tenant_lifecycle.evidence.keys import LocalSigner, Role
 from tenant_lifecycle.evidence.monitor import Stored
 
@@ -173,6 +174,35 @@ def new_key(
     document = {"file": str(file), "public_key": public.base64, "keyid": public.keyid}
     lines = [f"file        {file}", f"public key  {public.base64}", f"keyid       {public.keyid}"]
     of(ctx).output(as_json(json, output)).data(document, lines)
+
+
+@audit_app.command("trust-policy")
+def trust_policy(
+    ctx: typer.Context,
+    valid_days: Annotated[
+        int, typer.Option("--valid-days", min=1, help="How long from now the keys count.")
+    ] = 365,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="Write it there; never overwritten.")
+    ] = None,
+) -> None:
+    """Write the policy that a customer starts from: our public keys, the log's name, what was revoked.
+
+    Hand it over on another way than the certificates, and compare its digest by telephone: a policy that came with
+    a certificate proves nothing.
+    """
+    with of(ctx).lifecycle() as service:
+        policy = service.erasures.office.trust_policy(valid_days=valid_days)
+    text = jsonlib.dumps(policy, indent=2) + "\n"
+    if file is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        with file.open("x", encoding="utf-8") as there:
+            there.write(text)
+    except OSError as exc:
+        raise UsageError(f"{file}: {exc.strerror}", next_step="name a new file") from exc
+    typer.echo(f"{file}  sha256 {sha256_hex(text.encode())}")
 
 
 def _proof(log: AuditLog, since: int, size: int) -> tuple[bytes, ...]:

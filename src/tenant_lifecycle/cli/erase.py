@@ -11,6 +11,7 @@ import typer
 from tenant_lifecycle.cli import op, options
 from tenant_lifecycle.cli.confirming import confirm_tenant
 from tenant_lifecycle.cli.ending import Waiting, finish
+from tenant_lifecycle.cli.erase_cert import cert_app
 from tenant_lifecycle.cli.erase_text import (
     event_document,
     event_lines,
@@ -46,6 +47,8 @@ _IfPlan = Annotated[
     str | None,
     typer.Option("--if-plan", metavar="DIGEST", help="Only if the plan is still this one."),
 ]
+
+erase_app.add_typer(cert_app, name="cert")
 
 
 @erase_app.command()

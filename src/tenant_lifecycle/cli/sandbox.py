@@ -41,6 +41,8 @@ class PartName(StrEnum):
     REDIS = "redis"
     VECTORS = "vectors"
     OBJECTS = "objects"
+    LOGS = "logs"
+    ANALYTICS = "analytics"
     APP = "app"
     ROUTER = "router"
 

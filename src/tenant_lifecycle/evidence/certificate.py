@@ -56,25 +56,35 @@ def issue(
     Afterwards the log holds the certificate's digest; one that is not in the log is not valid.
 
     Raises:
+        NotCertifiable, StoreError, ConfigError: as `sign`; or the log cannot be used.
+    """
+    envelope = sign(facts, subjects, opening, signers, log.head())
+    proof = log.record_certificate(
+        sha256_hex(envelope), actor=actor, tenant=opening.tenant, operation_id=operation_id
+    )
+    return Bundle(envelope, proof, subjects, opening)
+
+
+def sign(
+    facts: CertificateFacts, subjects: Subjects, opening: TenantOpening, signers: Sequence[Signer], head: Head
+) -> bytes:
+    """The signed envelope of what the facts amount to; ``head`` is where the audit log ends now.
+
+    Raises:
         NotCertifiable: the facts allow no certificate, a signer is missing, facts and documents do not fit
             together, or the text would name the tenant.
-        StoreError, ConfigError: a key or the log cannot be used.
+        StoreError, ConfigError: a key cannot be used.
     """
     _refuse_signers(signers)
     if opening.commitment != facts.tenant_commitment:
         raise NotCertifiable("the commitment is not to the tenant that was given")
     _refuse_other_documents(facts, subjects)
-    head = log.head()
     predicate = predicate_of(
         facts, AuditReference(log_origin=head.origin, tree_size=head.size, root_hash=head.root.hex())
     )
     payload = statement(predicate, subjects)
     _refuse_tenant(payload, opening.tenant)
-    envelope = dsse.envelope(PAYLOAD_TYPE, payload, signers)
-    proof = log.record_certificate(
-        sha256_hex(envelope), actor=actor, tenant=opening.tenant, operation_id=operation_id
-    )
-    return Bundle(envelope, proof, subjects, opening)
+    return dsse.envelope(PAYLOAD_TYPE, payload, signers)
 
 
 def statement(predicate: Predicate, subjects: Subjects) -> bytes:

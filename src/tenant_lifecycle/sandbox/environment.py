@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from tenant_lifecycle.sandbox.aside import ASIDE, aside_settings, fill_aside
 from tenant_lifecycle.sandbox.files import (
     erasure_text,
     lifecycle_text,
@@ -219,6 +220,8 @@ class Sandbox:
         }
         with ThreadPoolExecutor(len(state.majors)) as pool:
             list(pool.map(fill, state.majors))
+        for settings in self._aside(state).values():
+            fill_aside(state, settings, forgetful.get(Part.OBJECTS))
         self._file.write(state)
 
     def _connections(self, state: State) -> dict[str, dict[str, dict[str, Any]]]:
@@ -231,8 +234,17 @@ class Sandbox:
         dsns = {name: self.dsn(name, VERIFIER) for name in state.majors}
         (self.folder / "application.yaml").write_text(lifecycle_text(application, router_text(state)))
         (self.folder / "lifecycle.yaml").write_text(
-            lifecycle_text(verifying(keeper, dsns), router_text(state) + erasure_text())
+            lifecycle_text(
+                verifying({**keeper, **self._aside(state)}, dsns), router_text(state) + erasure_text()
+            )
         )
+
+    def _aside(self, state: State) -> dict[str, dict[str, dict[str, Any]]]:
+        """The stores that stay, as an environment of their own; none if they are no parts."""
+        servers = self._servers.of(state, Part.OBJECTS)
+        endpoint = f"http://127.0.0.1:{servers[Part.OBJECTS].port}" if servers else None
+        stores = aside_settings(state, self.folder, endpoint)
+        return {ASIDE: stores} if stores else {}
 
     def _stores_as(self, state: State, user: str) -> dict[str, dict[str, dict[str, Any]]]:
         return {

@@ -15,7 +15,7 @@ from tenant_lifecycle.sandbox.verifier import CONTROL_TENANT, verify_settings
 
 def ownership_text(state: State) -> str:
     """``ownership.yaml`` for the stores that are there."""
-    if not state.parts & KEYED:
+    if not state.parts & (KEYED | {Part.ANALYTICS}):
         return ownership_yaml()
     head, *sections = files(__package__).joinpath("ownership_stores.yaml").read_text().split("  # store: ")
     chosen = [body for name, _, body in (s.partition("\n") for s in sections) if Part(name) in state.parts]
@@ -41,11 +41,15 @@ def verifying(
     """The same settings with the verifier's beside them; ``dsns`` are its own, by environment."""
     return {
         environment: {
-            name: {**settings, "verify": verify_settings(name, settings, dsns[environment])}
+            name: _verified(settings, verify_settings(name, settings, dsns.get(environment, "")))
             for name, settings in stores.items()
         }
         for environment, stores in environments.items()
     }
+
+
+def _verified(settings: Mapping[str, Any], verify: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**settings, "verify": verify} if verify else settings
 
 
 def erasure_text() -> str:

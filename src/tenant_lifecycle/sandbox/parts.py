@@ -19,6 +19,10 @@ class Part(StrEnum):
     VECTORS = "vectors"
     #: One emulator, with a bucket for each environment.
     OBJECTS = "objects"
+    #: In the emulator of the objects; both environments write to it, and it stays where it is.
+    LOGS = "logs"
+    #: A DuckDB file, likewise.
+    ANALYTICS = "analytics"
     #: The sample application: one for each environment.
     APP = "app"
     #: One Envoy in front of the applications.
@@ -27,9 +31,15 @@ class Part(StrEnum):
 
 POSTGRES_ONLY = frozenset({Part.POSTGRES})
 EVERYTHING = frozenset(Part)
+#: What takes part in a move of the whole tenant.
+MOVED_PARTS = EVERYTHING - {Part.LOGS, Part.ANALYTICS}
 #: Stores that stand beside PostgreSQL.
 KEYED = frozenset({Part.REDIS, Part.VECTORS, Part.OBJECTS})
-_NEEDS = {Part.APP: {Part.POSTGRES, *KEYED}, Part.ROUTER: {Part.APP}}
+_NEEDS = {
+    Part.LOGS: {Part.OBJECTS},
+    Part.APP: {Part.POSTGRES, *KEYED},
+    Part.ROUTER: {Part.APP},
+}
 
 
 def chosen(parts: Iterable[Part]) -> frozenset[Part]:

@@ -23,7 +23,7 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Check
 
 __all__ = [
-    "Batch", "Closes", "Erased", "Erases", "Erasing", "Found", "Hit", "Horizon", "Level", "Looked", "Match", "Place",
+    "Batch", "CANARY_NAME", "Closes", "Erased", "Erases", "Erasing", "Found", "Hit", "Horizon", "Level", "Looked", "Match", "Place",
     "Plants", "Planted", "Refused", "Searches", "Settled", "Whose",
 ]  # fmt: skip
 
@@ -193,6 +193,10 @@ class Searches(Protocol):
     def search(self, place: Place, found: Found, check: Check) -> Looked:
         """Go through a place, all of it, names of things included. Reads only, and leaves no trace that holds
         an identifier (no identifier goes into a query)."""
+
+
+#: Planted items are called so where items have names, so that a manifest tells them from data.
+CANARY_NAME = "tenant-lifecycle-canary"
 
 
 @dataclass(frozen=True, slots=True)

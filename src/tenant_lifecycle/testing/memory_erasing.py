@@ -14,7 +14,17 @@ from tenant_lifecycle.model.erasure.outcome import Level
 from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Check
-from tenant_lifecycle.stores.erasing import Erased, Erasing, Found, Horizon, Looked, Place, Planted, Settled
+from tenant_lifecycle.stores.erasing import (
+    CANARY_NAME,
+    Erased,
+    Erasing,
+    Found,
+    Horizon,
+    Looked,
+    Place,
+    Planted,
+    Settled,
+)
 from tenant_lifecycle.stores.tally import Tally
 from tenant_lifecycle.testing.memory import MemoryStore
 
@@ -84,7 +94,7 @@ class ErasingMemoryStore(MemoryStore):
         ]
         if not patterns:
             return []
-        key = f"{patterns[0].prefix}tenant-lifecycle-canary{patterns[0].suffix}"
+        key = f"{patterns[0].prefix}{CANARY_NAME}{patterns[0].suffix}"
         with self.server.lock:
             self._refuse_older(erasing)
             self.server.items[key] = marker.encode()

@@ -8,14 +8,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from tenant_lifecycle.catalog.certificates import Kept
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.holds import Holds
 from tenant_lifecycle.catalog.manifests import Manifests
 from tenant_lifecycle.catalog.operations import Operations
 from tenant_lifecycle.catalog.requests import Requests
-from tenant_lifecycle.errors import UsageError, WrongState
+from tenant_lifecycle.errors import UnknownCertificate, UsageError, WrongState
+from tenant_lifecycle.evidence.bundle import Bundle
+from tenant_lifecycle.evidence.certificate import export
 from tenant_lifecycle.model.erasure.holds import Hold, HoldAct, HoldState
 from tenant_lifecycle.model.erasure.plan import ErasurePlan
 from tenant_lifecycle.model.erasure.policy import ErasurePolicy
@@ -28,13 +32,15 @@ from tenant_lifecycle.model.erasure.request import (
     RequestState,
 )
 from tenant_lifecycle.model.names import TenantId
-from tenant_lifecycle.model.operation import Operation
+from tenant_lifecycle.model.operation import Operation, Outputs
+from tenant_lifecycle.operations.erase.certifying import proceedings_of, stage_of
 from tenant_lifecycle.operations.erase.definition import Erase
 from tenant_lifecycle.operations.erase.emptying import Emptying
 from tenant_lifecycle.operations.erase.governing import Governing
 from tenant_lifecycle.operations.erase.opening import AGAIN
 from tenant_lifecycle.operations.erase.session import ErasureSession
 from tenant_lifecycle.operations.erase.systems import systems_of
+from tenant_lifecycle.wiring.certifying import CertificateOffice, Issued, Reading, issued_bundle
 from tenant_lifecycle.wiring.installation import Installation, Stores, close_stores
 from tenant_lifecycle.wiring.looking import looker_for
 
@@ -62,6 +68,7 @@ class Erasures:
         self.requests = Requests(database)
         self.holds = Holds(database)
         self.manifests = Manifests(database)
+        self.office = CertificateOffice(database, installation.evidence)
         self._operations = Operations(database)
 
     @property
@@ -190,6 +197,72 @@ class Erasures:
                 found |= self.manifests.residue(operation_id, step.key)
         return found
 
+    # -- certificates
+
+    def certificates(self, text: str) -> Sequence[Kept]:
+        """Every certificate that was issued for a request, oldest first."""
+        return self.office.kept.of_request(self.find(text).id)
+
+    def certificate(self, request: str) -> Bundle | None:
+        """The newest certificate of a request, whether it counts still or not; None: none was issued."""
+        kept = self.office.newest(self.find(request).id)
+        return None if kept is None else issued_bundle(kept)
+
+    def export_certificate(self, request: str, folder: Path, *, for_tenant: bool = True) -> Sequence[Path]:
+        """Write the newest certificate with its pages into a new folder; the files.
+
+        ``for_tenant``: with what shows whose certificate it is; copies for others go without.
+
+        Raises:
+            UnknownCertificate: there is none.
+            FileExistsError: the folder holds something.
+        """
+        bundle = issued_bundle(self._newest(request))
+        return export(bundle if for_tenant else bundle.without_tenant(), folder)
+
+    def issue_certificate(self, text: str) -> Issued:
+        """Issue what the erasure did not issue by itself, for want of keys: now, from what its steps noted.
+
+        Raises:
+            WrongState: nothing is verified yet, or something came back.
+            ConfigError, NotCertifiable, StoreError: as while it ran.
+        """
+        request = self.find(text)
+        operation = self._operations.get(request.operation_id) if request.operation_id else None
+        steps = self._operations.steps(operation.id) if operation else ()
+        outputs = Outputs.of(tuple(steps))
+        stage = stage_of(outputs)
+        if operation is None or stage is None or operation.plan_hash != request.plan_digest:
+            raise WrongState(
+                f"request {request.id} is {request.state}: nothing is verified that could be certified",
+                next_step=f"tenantctl erase get {request.id}",
+            )
+        session = self.open_session(operation.id, request.id, token=0)
+        try:
+            found = proceedings_of(session, outputs, stage[1], self._db.now())
+        finally:
+            session.close()
+        return self.office.issue(f"{stage[0]}/{stage[1]}", found)
+
+    def read_certificate(self, text: str) -> Reading:
+        """Read a request's newest certificate again with our own keys.
+
+        Raises:
+            UnknownCertificate: there is none.
+            ConfigError, StoreError: keys are missing or cannot be used.
+        """
+        return self.office.read(self._newest(text))
+
+    def _newest(self, text: str) -> Kept:
+        request = self.find(text)
+        kept = self.office.newest(request.id)
+        if kept is None:
+            raise UnknownCertificate(
+                f"no certificate was issued for request {request.id}",
+                next_step=f"tenantctl erase cert issue {request.id}",
+            )
+        return kept
+
     # -- legal holds
 
     def place_hold(
@@ -258,6 +331,7 @@ class Erasures:
             looker_for(
                 request, operation_id, self.policy.control_tenant, stores, self._installation.own_credentials
             ),
+            self.office,
             close,
         )
 

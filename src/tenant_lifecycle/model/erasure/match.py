@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol, runtime_checkable
 
 
 class Whose(StrEnum):
@@ -24,6 +25,14 @@ class Match:
     #: What was undone to read it, outermost first, and how it then stood there: ``plain``, ``base64>plain``,
     #: ``gzip>json>plain``, ``hex>bytes``.
     encoding: str
+
+
+@runtime_checkable
+class Pages(Protocol):
+    """What a `Found` may do besides: look at pages of a file that is read by other means as well."""
+
+    def in_pages(self, data: bytes) -> Sequence[Match]:
+        """As `Found`; what looks like a damaged value counts not as unread."""
 
 
 #: Tells what is in some bytes, decoded in every way; given by the verifier. To be called with whole values (a

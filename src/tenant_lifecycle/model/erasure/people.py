@@ -25,7 +25,7 @@ def different_person(one: str, other: str) -> bool:
     ``ann@laptop`` and ``ANN@server`` are taken for one person: where that is wrong somebody else has to be asked,
     where the opposite were wrong one person could agree with herself.
     """
-    return _person(one) != _person(other)
+    return person(one) != person(other)
 
 
 def refuse_approval(
@@ -62,6 +62,7 @@ def counting(
     return [one for one in given if one.plan_digest == plan_digest and 0 <= now - one.at < valid_s]
 
 
-def _person(name: str) -> str:
+def person(name: str) -> str:
+    """What two names of one person have in common: the login, whatever the host and the letter case."""
     login = same_name(name.partition("@")[0])
     return login or same_name(name)

@@ -84,9 +84,14 @@ class ErasurePlan:
 
     @property
     def digest(self) -> str:
-        """``sha256:`` and hex over the document with sorted keys."""
+        """``sha256:`` and hex over `text`."""
+        return "sha256:" + hashlib.sha256(self.text).hexdigest()
+
+    @property
+    def text(self) -> bytes:
+        """The document with sorted keys, as it is digested."""
         text = json.dumps(self.document(), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+        return text.encode()
 
 
 def plan_of(document: Mapping[str, Any]) -> ErasurePlan:

@@ -86,6 +86,11 @@ class Recogniser:
         self._lacking.update(dict.fromkeys(budget.lacking))
         return tuple(matches)
 
+    def in_pages(self, data: bytes) -> Sequence[Match]:
+        """As a call, for pages of a file whose format is read by other means: what looks like a damaged value
+        there is none, and counts not as unread."""
+        return tuple(dict.fromkeys(self._matches(View(bytes(data)), self._depth, Budget(self._largest, []))))
+
     def _matches(self, view: View, depth: int, budget: Budget) -> Iterator[Match]:
         if not self._spellings:
             return

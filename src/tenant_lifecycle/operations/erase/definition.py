@@ -4,7 +4,11 @@
     then in rounds n = 1, 2, ... until the verifier finds nothing:
         [freeze/n/SYSTEM ...]  erase/n/SYSTEM ...  settle/n/SYSTEM ...
         look/n/1/SYSTEM ...  pause/n  look/n/2/SYSTEM ...  neighbours/n/after  judge/n  [residual/n]
-    and at the end: interim/n, rescan/n/0 ..., age/n/0, then forget, shred, complete/n; or partial/n under a hold
+    and at the end: certificate/interim/n, interim/n, rescan/n/0 ..., age/n/0, then
+        forget, shred, certificate/final/n, complete/n
+    or, under a hold, certificate/partial/n, partial/n
+
+A certificate is there before the request says that it is so far.
 
 Every round ends with outcomes that are computed from evidence. A rescan that finds something begins another round.
 """
@@ -18,7 +22,7 @@ from tenant_lifecycle.engine.definition import Definition, undo_steps
 from tenant_lifecycle.engine.retry import Retry
 from tenant_lifecycle.engine.steps import OnError, Outcome, Step, StepContext, StepKind
 from tenant_lifecycle.model.operation import Operation, Outputs
-from tenant_lifecycle.operations.erase import deleting, ending, opening, verifying
+from tenant_lifecycle.operations.erase import certifying, deleting, ending, opening, verifying
 from tenant_lifecycle.operations.erase.session import ErasureSession, OpenErasure
 
 #: A system that is down gets its outcome from the step itself; the engine only keeps trying until then.
@@ -54,7 +58,8 @@ class Erase(Definition):
             steps += _round(number, systems)
             following = outputs.get(f"judge/{number}", {}).get("next")
             if following == "held":
-                return [*steps, _step(f"partial/{number}", "keep what a hold keeps", ending.partial)]
+                end = _step(f"partial/{number}", "keep what a hold keeps", ending.partial)
+                return [*steps, _certificate("partial", number), end]
             if following == "on":
                 following = _ending(steps, number, operation.spec["rescans"], outputs)
             elif following == "person":
@@ -72,6 +77,10 @@ class Erase(Definition):
 
 def _step(key: str, title: str, run: Run, kind: StepKind = StepKind.IDEMPOTENT) -> Step:
     return Step(key, title, kind, run, retry=PATIENT)
+
+
+def _certificate(stage: str, number: int) -> Step:
+    return _step(f"certificate/{stage}/{number}", f"issue the {stage} certificate", certifying.certify)
 
 
 def _opening(systems: Sequence[str]) -> list[Step]:
@@ -118,7 +127,10 @@ def _round(number: int, systems: Sequence[str]) -> list[Step]:
 
 def _ending(steps: list[Step], number: int, rescans: int, outputs: Outputs) -> str | None:
     """Add what follows a verified round; ``again`` if something came back, None if it ends here or goes on."""
-    steps.append(_step(f"interim/{number}", "live systems are verified", ending.interim))
+    steps += [
+        _certificate("interim", number),
+        _step(f"interim/{number}", "live systems are verified", ending.interim),
+    ]
     waits = [(f"rescan/{number}/{index}", "search once more", ending.rescan) for index in range(rescans)]
     waits.append((f"age/{number}/0", "wait for stated dates", ending.age))
     for key, title, run in waits:
@@ -129,6 +141,7 @@ def _ending(steps: list[Step], number: int, rescans: int, outputs: Outputs) -> s
     steps += [
         _step("forget", "take the tombstones away", ending.forget),
         _step("shred", "destroy the manifest's key", opening.shred),
+        _certificate("final", number),
         _step(f"complete/{number}", "state the result", ending.complete),
     ]
     return None

@@ -30,6 +30,7 @@ def erase(ctx: StepContext) -> Outcome:
 
 
 def _erase(ctx: StepContext, session: ErasureSession) -> dict[str, Any]:
+    began = ctx.now()
     number, name = parts_of(ctx.key)
     deleting = Deleting(
         session.operation_id,
@@ -40,7 +41,7 @@ def _erase(ctx: StepContext, session: ErasureSession) -> dict[str, Any]:
     )
     stayed = deleting.delete(ctx, number, name, session.eraser(name), session.planned(name).retained or {})
     deleted, gone = session.manifests.totals(session.operation_id, number, name)
-    return {"deleted": deleted, "gone": gone, "kept": stayed.kept, "held": stayed.held}
+    return {"deleted": deleted, "gone": gone, "kept": stayed.kept, "held": stayed.held, "began": began}
 
 
 def settle(ctx: StepContext) -> Outcome:
@@ -57,7 +58,7 @@ def settle(ctx: StepContext) -> Outcome:
     except StoreError as error:
         return Done({"failure": failure_of(ctx, error)})
     told = {"done": list(settled.done), "left": list(settled.left), "traces": list(settled.traces)}
-    return Done({**told, **_horizon(store, ctx.now())})
+    return Done({**told, "at": ctx.now(), **_horizon(store, ctx.now())})
 
 
 def _horizon(store: Erases, now: float) -> Mapping[str, Any]:

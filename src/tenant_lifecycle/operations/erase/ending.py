@@ -13,6 +13,7 @@ from tenant_lifecycle.errors import InvariantViolated
 from tenant_lifecycle.model.erasure.outcome import Overall
 from tenant_lifecycle.model.erasure.request import RequestState
 from tenant_lifecycle.model.operation import TenantUpdate
+from tenant_lifecycle.operations.erase.certifying import noted
 from tenant_lifecycle.operations.erase.opening import AGAIN
 from tenant_lifecycle.operations.erase.session import ErasureSession
 from tenant_lifecycle.operations.erase.verifying import evidence_of, judged, look_at
@@ -46,6 +47,8 @@ def _look_at_all(ctx: StepContext, number: int) -> Outcome:
     looks: dict[str, Any] = {name: look_at(ctx, number, name, ctx.key) for name in names}
     unread = [name for name, one in looks.items() if not one["complete"] or not one["control_found"]]
     if any(_came_back(ctx, number, name, one) for name, one in looks.items()):
+        if session.certificates is not None:
+            session.certificates.revoke(session.request.id, "a later search found something", actor="engine")
         session.register.advance(
             session.request.id, RequestState.ERASING, why="something came back: reopened"
         )
@@ -100,11 +103,13 @@ def complete(ctx: StepContext) -> Outcome:
         InvariantViolated: the evidence does not say that it is over.
     """
     session: ErasureSession = ctx.session
-    verdict = judged(session, ctx.outputs, int(ctx.key.split("/")[1]), ctx.now())
+    number = int(ctx.key.split("/")[1])
+    verdict = judged(session, ctx.outputs, number, ctx.now())
     overall = Overall(verdict["overall"])
     if overall not in (Overall.COMPLETE, Overall.COMPLETE_WITH_EXCEPTIONS):
         raise InvariantViolated(f"the evidence says {overall}, and the erasure was about to end")
     session.register.advance(session.request.id, RequestState.COMPLETED, why=overall.value)
+    verdict["certificate"] = noted(ctx.outputs, "final", number)
     return Done(verdict, tenant=TenantUpdate(session.tenant, state="erased"))
 
 
@@ -114,6 +119,7 @@ def partial(ctx: StepContext) -> Outcome:
     The tenant's writes stay refused: what is kept is restricted.
     """
     session: ErasureSession = ctx.session
-    verdict = judged(session, ctx.outputs, int(ctx.key.split("/")[1]), ctx.now())
+    number = int(ctx.key.split("/")[1])
+    verdict = judged(session, ctx.outputs, number, ctx.now())
     session.register.advance(session.request.id, RequestState.PARTIAL_HELD, why="a hold keeps a part of it")
-    return Done(verdict)
+    return Done({**verdict, "certificate": noted(ctx.outputs, "partial", number)})

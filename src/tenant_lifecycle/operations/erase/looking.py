@@ -53,9 +53,19 @@ class SystemLook:
     seconds: float
 
     @property
+    def items(self) -> int:
+        """Items that were searched, all places together."""
+        return sum(place.items for place in self.places)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that were searched, all places together."""
+        return sum(place.bytes for place in self.places)
+
+    @property
     def bytes_per_s(self) -> float:
         """Bytes that were searched in a second, all places together."""
-        return sum(place.bytes for place in self.places) / max(self.seconds, 1e-9)
+        return self.bytes / max(self.seconds, 1e-9)
 
     @property
     def proposals(self) -> Sequence[str]:

@@ -16,7 +16,7 @@ from tenant_lifecycle.model.erasure.plan import ErasurePlan, departures
 from tenant_lifecycle.model.erasure.request import RequestState
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.operations.erase.session import ErasureSession, erasing_name
-from tenant_lifecycle.stores.erasing import Closes, Erasing, Plants
+from tenant_lifecycle.stores.erasing import CANARY_NAME, Closes, Erasing, Plants
 
 #: Signals that make a waiting erasure look again.
 AGAIN = "again"
@@ -190,12 +190,12 @@ def _in_scope(session: ErasureSession) -> list[Any]:
 def _only_planted(session: ErasureSession, name: str, places: Sequence[str]) -> frozenset[str]:
     """Sets that nobody approved and that hold nothing but our canary: by their name, or by every key of theirs."""
     approved = {one.set for one in session.planned(name).sets}
-    canary = canary_of(session.operation_id).encode()
+    names = (canary_of(session.operation_id).encode(), CANARY_NAME.encode())
     ours: dict[str, bool] = {}
     for stored in session.manifests.batches(session.operation_id, 1, name):
         one = stored.batch
         if one.set not in approved:
-            all_ours = one.set in places or all(canary in key for key in one.keys)
+            all_ours = one.set in places or all(any(name in key for name in names) for key in one.keys)
             ours[one.set] = ours.get(one.set, True) and all_ours
     return frozenset(found for found, all_ours in ours.items() if all_ours)
 

@@ -12,6 +12,7 @@ from tenant_lifecycle.model.erasure.outcome import Look
 from tenant_lifecycle.model.erasure.people import Approval
 from tenant_lifecycle.model.erasure.plan import ErasurePlan
 from tenant_lifecycle.model.erasure.request import Request, RequestState
+from tenant_lifecycle.operations.erase.proceedings import Proceedings
 from tenant_lifecycle.stores.base import Check
 from tenant_lifecycle.stores.erasing import Erased, Hit, Searches
 
@@ -24,6 +25,9 @@ class Register(Protocol):
 
     def plan(self, request_id: str) -> ErasurePlan | None:
         """Its stored plan."""
+
+    def approvals(self, request_id: str) -> Sequence[Approval]:
+        """Every approval ever given, oldest first."""
 
     def advance(
         self, request_id: str, to: RequestState, *, actor: str = "engine", why: str = "", **changes: Any
@@ -47,9 +51,6 @@ class Registry(Register, Protocol):
 
     def approve(self, request: Request, approval: Approval) -> Request:
         """Keep an approval."""
-
-    def approvals(self, request_id: str) -> Sequence[Approval]:
-        """Every approval ever given, oldest first."""
 
     def extend(self, request: Request, deadline: Deadline, *, actor: str) -> Request:
         """Keep an extension."""
@@ -122,6 +123,33 @@ class Manifests(Protocol):
         """Destroy the key."""
 
 
+class Certifies(Protocol):
+    """Where certificates are signed, logged and kept."""
+
+    def issue(self, stage: str, found: Proceedings) -> Certified:
+        """Issue the certificate of a stage (``interim/1``), or give the one that it has.
+
+        Raises:
+            ConfigError: keys or the issuer are not configured, or a key cannot be read.
+            NotCertifiable: the erasure is not in a state that may be certified.
+            StoreError: a key or the control database does not answer.
+        """
+
+    def revoke(self, request_id: str, why: str, *, actor: str) -> int:
+        """Declare every certificate of a request void; how many there were. Safe to repeat."""
+
+
+class Certified(Protocol):
+    """A certificate that was issued."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def certificate_class(self) -> str: ...
+
+
 class Looked(Protocol):
     """What one look at one system gave."""
 
@@ -129,6 +157,10 @@ class Looked(Protocol):
     def look(self) -> Look: ...
     @property
     def hits(self) -> Sequence[Hit]: ...
+    @property
+    def items(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
 
 
 #: Search one system for what the batches name and for everything else of the tenant.

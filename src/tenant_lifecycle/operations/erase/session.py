@@ -10,7 +10,7 @@ from tenant_lifecycle.model.erasure.plan import ErasurePlan, SystemPlan
 from tenant_lifecycle.model.erasure.policy import ErasurePolicy
 from tenant_lifecycle.model.erasure.request import Request
 from tenant_lifecycle.model.names import TenantId
-from tenant_lifecycle.operations.erase.ports import Gate, Looker, Manifests, Register
+from tenant_lifecycle.operations.erase.ports import Certifies, Gate, Looker, Manifests, Register
 from tenant_lifecycle.operations.erase.systems import System
 from tenant_lifecycle.stores.erasing import Erases, Erasing
 
@@ -36,6 +36,8 @@ class ErasureSession:
     gate: Gate
     manifests: Manifests
     look: Looker
+    #: None: this installation issues no certificates.
+    certificates: Certifies | None = None
     close_stores: Callable[[], None] = field(default=lambda: None)
 
     @property

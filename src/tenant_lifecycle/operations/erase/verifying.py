@@ -7,12 +7,13 @@ the outcomes; no step says "done" in another way.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from tenant_lifecycle.engine.steps import Done, Outcome, StepContext, Wait
 from tenant_lifecycle.errors import LifecycleError
 from tenant_lifecycle.model.erasure import outcome as outcomes
+from tenant_lifecycle.model.erasure.identifiers import CANARY
 from tenant_lifecycle.model.erasure.manifest import Batch
 from tenant_lifecycle.model.erasure.outcome import Evidence, Level, Look, Overall, Verdict
 from tenant_lifecycle.model.erasure.request import RequestState
@@ -42,8 +43,15 @@ def look_at(ctx: StepContext, number: int, name: str, label: str) -> dict[str, A
     session.manifests.keep_residue(
         session.operation_id, label, name, [_hit_document(one) for one in seen.hits]
     )
-    undeclared = sum(bool(one.proposal) for one in seen.hits)
-    return {**asdict(seen.look), "level": seen.look.level.value, "undeclared": undeclared}
+    # One clock for all times of a certificate: the control database's.
+    told = {**asdict(seen.look), "level": seen.look.level.value, "at": ctx.now()}
+    return {
+        **told,
+        "undeclared": sum(bool(one.proposal) for one in seen.hits),
+        "canaries": sum(one.match.identifier.startswith(CANARY) for one in seen.hits),
+        "items": seen.items,
+        "bytes": seen.bytes,
+    }
 
 
 def _wanted(session: ErasureSession, number: int, name: str) -> Iterator[Batch]:
@@ -57,7 +65,8 @@ def _wanted(session: ErasureSession, number: int, name: str) -> Iterator[Batch]:
 
 def _blind(why: str, now: float) -> dict[str, Any]:
     look = Look(0, 0, control_found=False, complete=False, why=why, at=now, level=Level.ACCEPTED)
-    return {**asdict(look), "level": look.level.value, "undeclared": 0}
+    nothing = {"undeclared": 0, "canaries": 0, "items": 0, "bytes": 0}
+    return {**asdict(look), "level": look.level.value, **nothing}
 
 
 def _hit_document(hit: Hit) -> Mapping[str, Any]:
@@ -132,7 +141,7 @@ def _looks(outputs: Outputs, number: int, name: str) -> tuple[Look, ...]:
 
 
 def _look_of(value: Mapping[str, Any]) -> Look:
-    known = {key: one for key, one in value.items() if key != "undeclared"}
+    known = {one.name: value[one.name] for one in fields(Look)}
     return Look(**{**known, "level": Level(value["level"])})
 
 

@@ -25,7 +25,7 @@ from tenant_lifecycle.sandbox.demo.load_process import LoadProcess, load_process
 from tenant_lifecycle.sandbox.environment import Fill, Sandbox, running
 from tenant_lifecycle.sandbox.http_load.config import HttpLoadConfig
 from tenant_lifecycle.sandbox.ledger_check import LedgerReport, check
-from tenant_lifecycle.sandbox.parts import EVERYTHING
+from tenant_lifecycle.sandbox.parts import MOVED_PARTS
 from tenant_lifecycle.sandbox.pauses import percentiles
 from tenant_lifecycle.wiring import Lifecycle, find_installation
 
@@ -104,7 +104,7 @@ def run_whole_demo(settings: WholeSettings, say: Say) -> WholeResult:
         folder = Path(name)
         folder.chmod(0o755)
         say("starting PostgreSQL, Redis, emulators of Pinecone and S3, the application twice, and Envoy ...")
-        sandbox = Sandbox(folder / "sandbox", parts=EVERYTHING)
+        sandbox = Sandbox(folder / "sandbox", parts=MOVED_PARTS)
         with running(sandbox, scale=settings.scale, green=Fill.RESIDENTS):
             say(f"everything is up and filled after {time.monotonic() - began:.1f} s")
             file = sandbox.folder / "lifecycle.yaml"

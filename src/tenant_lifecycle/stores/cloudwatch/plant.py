@@ -12,9 +12,9 @@ from tenant_lifecycle.stores.cloudwatch import lines
 from tenant_lifecycle.stores.cloudwatch.anonymise import CANARY
 from tenant_lifecycle.stores.cloudwatch.lines import Line
 from tenant_lifecycle.stores.cloudwatch.streams import Area, base, groups, streams
-from tenant_lifecycle.stores.erasing import Erasing, Planted
+from tenant_lifecycle.stores.erasing import CANARY_NAME, Erasing, Planted
 
-_NAME = "tenant-lifecycle-canary"
+_NAME = CANARY_NAME
 
 
 def is_planted(stream: str) -> bool:

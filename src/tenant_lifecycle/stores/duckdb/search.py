@@ -5,7 +5,7 @@ Reads whole tables and whole files; no identifier is in any question. Rows are r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
@@ -55,7 +55,7 @@ class FileEyes:
             if place.name.startswith("file "):
                 for one in self._files():
                     if place.name == f"file {one.name}":
-                        search_file(tally, one, check)
+                        search_file(tally, one, check, tally.look_at_pages)
                 return tally.looked()
             with session(self._store, str(self._path), read_only=True) as conn:
                 if place.name == CATALOGUE:
@@ -103,7 +103,7 @@ class FolderEyes:
             if file.suffix == ".parquet":
                 self._search_parquet(tally, file, place, check)
             else:
-                search_file(tally, file, check)
+                search_file(tally, file, check, tally.look)
         except duckdb.Error as exc:
             tally.could_not_read(f"{place.name}: {type(exc).__name__}")
         except OSError as exc:
@@ -150,13 +150,13 @@ def search_rows(tally: Tally, conn: Session, source: str, proposal: str, check: 
         first += len(piece)
 
 
-def search_file(tally: Tally, file: Path, check: Check) -> None:
-    """The bytes of a file, in pieces that overlap."""
+def search_file(tally: Tally, file: Path, check: Check, look: Callable[[str, bytes], None]) -> None:
+    """The bytes of a file, in pieces that overlap; a database's tables are read by queries as well."""
     end = b""
     with file.open("rb") as stream:
         while piece := stream.read(BLOCK):
             check()
-            tally.look(f"file {file.name}", end + piece)
+            look(f"file {file.name}", end + piece)
             end = piece[-OVERLAP:]
     tally.items += 1
 

@@ -15,6 +15,7 @@ from tenant_lifecycle.model.ownership import OwnershipMap
 from tenant_lifecycle.model.sizes import SetSize
 from tenant_lifecycle.stores.base import Check
 from tenant_lifecycle.stores.erasing import (
+    CANARY_NAME,
     Batch,
     Erased,
     Erasing,
@@ -128,7 +129,7 @@ class FolderStore:
         pattern = next((one for family in families for one in family.patterns), None)
         if pattern is None:
             return []
-        file = f"{pattern.prefix}tenant-lifecycle-canary{pattern.suffix}"
+        file = f"{pattern.prefix}{CANARY_NAME}{pattern.suffix}"
         path = self.folder.path(file)
         if not path.resolve().is_relative_to(self.folder.root.resolve()):
             return []

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from tenant_lifecycle.stores.base import Feed
-from tenant_lifecycle.stores.erasing import Erasing, Planted
+from tenant_lifecycle.stores.erasing import CANARY_NAME, Erasing, Planted
 from tenant_lifecycle.stores.pinecone import ours
 from tenant_lifecycle.stores.pinecone.keys import can_exist
 from tenant_lifecycle.stores.pinecone.patience import Patience
 from tenant_lifecycle.stores.pinecone.side import Side
 
-ID = "tenant-lifecycle-canary"
+ID = CANARY_NAME
 
 
 def plant(side: Side, erasing: Erasing, marker: str) -> list[Planted]:

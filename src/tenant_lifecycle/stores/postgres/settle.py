@@ -35,6 +35,8 @@ _NAMING_CATALOGUES = (
     "pg_namespace", "pg_class", "pg_attribute", "pg_attrdef", "pg_type", "pg_constraint", "pg_proc", "pg_rewrite",
     "pg_trigger", "pg_description",
 )  # fmt: skip
+#: Where values of columns stand as statistics; an old version of a row of these holds what was deleted.
+_STATISTICS = ("pg_statistic", "pg_statistic_ext_data")
 #: How long transactions from before the deletion are waited for, and locks asked for, seconds.
 PATIENCE_S = 10.0
 
@@ -172,4 +174,5 @@ def _statistics(work: _Work, relations: Sequence[TableName]) -> None:
         "statistics of empty tables cleared", lambda: cleared.extend(clear_statistics(work.conn, relations))
     )
     work.done += [f"statistics of {name} cleared" for name in cleared]
-    _reclaim(work, TableName("pg_catalog", "pg_statistic"))
+    for catalogue in _STATISTICS:
+        _reclaim(work, TableName("pg_catalog", catalogue))

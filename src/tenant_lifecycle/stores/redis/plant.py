@@ -6,13 +6,12 @@ Shared containers get none: a marker in a queue or a stream would be worked on b
 from __future__ import annotations
 
 from tenant_lifecycle.stores.base import Feed
-from tenant_lifecycle.stores.erasing import Erasing, Planted
+from tenant_lifecycle.stores.erasing import CANARY_NAME, Erasing, Planted
 from tenant_lifecycle.stores.redis import ours
 from tenant_lifecycle.stores.redis.ours import Command
 from tenant_lifecycle.stores.redis.server import Server
 from tenant_lifecycle.stores.redis.whose import key_of
 
-_NAME = "tenant-lifecycle-canary"
 #: Enough that the server keeps it compressed in its files.
 _REPETITIONS = 40
 
@@ -27,7 +26,7 @@ def plant(server: Server, erasing: Erasing, marker: str) -> list[Planted]:
     pattern = next((pattern for family in families for pattern in family.patterns), None)
     if pattern is None:
         return []
-    key = key_of(pattern.prefix + _NAME + pattern.suffix)
+    key = key_of(pattern.prefix + CANARY_NAME + pattern.suffix)
     value = " ".join([marker] * _REPETITIONS)
     feed = Feed(erasing.name, erasing.tenant, erasing.token)
     with server.session() as session:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from tenant_lifecycle.stores.erasing import Planted
+from tenant_lifecycle.stores.erasing import CANARY_NAME, Planted
 from tenant_lifecycle.stores.s3.connection import Absent
 from tenant_lifecycle.stores.s3.owned import Area
 from tenant_lifecycle.stores.s3.token import Guard
-
-_NAME = "tenant-lifecycle-canary"
 
 
 def plant(area: Area, guard: Guard, marker: str) -> list[Planted]:
@@ -20,7 +18,7 @@ def plant(area: Area, guard: Guard, marker: str) -> list[Planted]:
     pattern = next((pattern for family in families for pattern in family.patterns), None)
     if pattern is None:
         return []
-    key, content = pattern.prefix + _NAME + pattern.suffix, marker.encode()
+    key, content = pattern.prefix + CANARY_NAME + pattern.suffix, marker.encode()
     guard.check()
     try:
         there = area.bucket.call("get_object", Key=key)["Body"].read()
