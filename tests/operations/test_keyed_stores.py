@@ -295,11 +295,11 @@ def test_an_attempt_that_takes_too_long_is_given_up_and_writes_go_on(
     slow.set()
     application.longest_s = 0.0
     keyed.lifecycle.signal(id, "promote", actor="test")
-    given_up = until(lambda: [e for e in keyed.lifecycle.events(id) if e.kind == "flip-abandoned"])
+    # A writer in the middle of a transaction may be the reason of an attempt or two before.
+    until(lambda: [e for e in keyed.lifecycle.events(id) if "did not settle in time" in str(e.detail)])
     assert keyed.lifecycle.home(TENANT) == "blue"
     assert application.longest_s < 1.0, "writers waited for the comparison"
     slow.clear()
-    assert "did not settle in time" in str(given_up[0].detail)
     assert keyed.wait(id, "flip/1").state is not State.ATTENTION
     application.stop()
     time.sleep(0.3)

@@ -295,8 +295,8 @@ def test_only_the_database_of_the_url_is_touched(
         and not blue.compare(green, US, "answers", go_on).suspects
     )
     heard: list[bytes] = []
-    stop = blue.listen(US, heard.append, lambda _: None)
+    listening = blue.listen(US, heard.append, lambda _: None)
     blue.remove(feed, go_on)
     wait_until(lambda: heard == [b"answer:1:x"])
-    stop()
+    listening.stop()
     assert pair.blue.exists("answer:1:other database")

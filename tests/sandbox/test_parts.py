@@ -149,7 +149,13 @@ def test_a_sandbox_of_the_first_version_is_still_one(folder) -> None:
 
 def test_the_files_name_every_store_and_every_item_has_one_owner(box) -> None:
     read = config.load(box.folder / "lifecycle.yaml")
-    for name, stores in read.environments.items():
+    environments = dict(read.environments)
+    aside = environments.pop("aside")
+    assert {store.name: store.kind for store in aside.values()} == {
+        "logs": "cloudwatch",
+        "analytics": "duckdb",
+    }
+    for name, stores in environments.items():
         assert {store.name: store.kind for store in stores.values()} == {
             "postgres": "postgres", "redis": "redis", "vectors": "pinecone", "objects": "s3",
         }  # fmt: skip
@@ -162,7 +168,7 @@ def test_the_files_name_every_store_and_every_item_has_one_owner(box) -> None:
         ids = TenantIds({"collection": frozenset(id for owner, id in collections if owner == tenant.id)})
         owners[tenant.id] = {store: keys.resolve(tenant.id, ids) for store, keys in ownership.keys.items()}
     everything = contents(box)
-    assert set(ownership.keys) == set(everything)
+    assert set(ownership.keys) == {*everything, *aside}
     for store, items in everything.items():
         assert items
         # A move leaves a token of its own behind, which is nobody's.
