@@ -33,6 +33,9 @@ def insert_document(hand: Hand) -> Write:
             parent.children.append(id)
 
     write.done = done
+    if parent is not None:
+        # Nobody knows whether it has this child; its deletion would change the child's row.
+        write.forget = hand.drop_document(parent)
     return write
 
 
