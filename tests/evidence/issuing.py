@@ -95,21 +95,7 @@ def facts_of(now: int, plan: bytes, opening: TenantOpening, **changes: Any) -> d
             "days_used": 2,
             "log_index": 0,
         },
-        "authority": {
-            "approvals": [
-                {
-                    "actor_commitment": letter * 64,
-                    "role": role,
-                    "at": rfc3339(now - 2 * _A_DAY),
-                    "decision": "approved",
-                    "plan_digest": sha256_hex(plan),
-                    "method": "password+totp",
-                }
-                for letter, role in (("a", "privacy"), ("b", "technical"))
-            ],
-            "threshold": 2,
-            "cooling_off": {"begins_at": rfc3339(now - 2 * _A_DAY), "ends_at": rfc3339(now - _A_DAY)},
-        },
+        "authority": _authority(now, plan),
         "holds": {"checked_at": [rfc3339(now - 3_000)], "active": [], "released_since": [], "effect": ""},
         "scope": {
             "inventory": INVENTORY,
@@ -127,6 +113,23 @@ def facts_of(now: int, plan: bytes, opening: TenantOpening, **changes: Any) -> d
         "rescans": [{"planned_at": rfc3339(now + _A_DAY), "done_at": None, "result": "pending"}],
         **changes,
     }
+
+
+def _authority(now: int, plan: bytes) -> dict[str, Any]:
+    """Two people agreed to the plan, and a day passed."""
+    approvals = [
+        {
+            "actor_commitment": letter * 64,
+            "role": role,
+            "at": rfc3339(now - 2 * _A_DAY),
+            "decision": "approved",
+            "plan_digest": sha256_hex(plan),
+            "method": "password+totp",
+        }
+        for letter, role in (("a", "privacy"), ("b", "technical"))
+    ]
+    cooling = {"begins_at": rfc3339(now - 2 * _A_DAY), "ends_at": rfc3339(now - _A_DAY)}
+    return {"approvals": approvals, "threshold": 2, "cooling_off": cooling}
 
 
 def due(received: int) -> str:

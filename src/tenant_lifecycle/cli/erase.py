@@ -37,12 +37,6 @@ erase_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Erase a tenant everywhere, and prove what is proven."
 )
 
-_Request = Annotated[
-    str,
-    typer.Argument(
-        metavar="REQUEST", help="A request's id, the beginning of one, or a tenant (its newest request)."
-    ),
-]
 _IfPlan = Annotated[
     str | None,
     typer.Option("--if-plan", metavar="DIGEST", help="Only if the plan is still this one."),
@@ -94,7 +88,7 @@ def request(
 @erase_app.command()
 def plan(
     ctx: typer.Context,
-    request: _Request,
+    request: options.ErasureRequest,
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
 ) -> None:
@@ -132,7 +126,7 @@ def list_requests(
 @erase_app.command()
 def get(
     ctx: typer.Context,
-    request: _Request,
+    request: options.ErasureRequest,
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
 ) -> None:
@@ -146,7 +140,7 @@ def get(
 @erase_app.command()
 def approve(
     ctx: typer.Context,
-    request: _Request,
+    request: options.ErasureRequest,
     if_plan: Annotated[
         str, typer.Option("--if-plan", metavar="DIGEST", help="Digest of the plan that you have read.")
     ],
@@ -164,7 +158,7 @@ def approve(
 @erase_app.command()
 def deny(
     ctx: typer.Context,
-    request: _Request,
+    request: options.ErasureRequest,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="What the asker will be told.")],
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
@@ -179,7 +173,7 @@ def deny(
 @erase_app.command()
 def start(
     ctx: typer.Context,
-    request: _Request,
+    request: options.ErasureRequest,
     if_plan: _IfPlan = None,
     reason: options.Reason = "",
     wait: options.Wait = False,
@@ -206,7 +200,7 @@ def start(
 @erase_app.command()
 def watch(
     ctx: typer.Context,
-    request: _Request,
+    request: options.ErasureRequest,
     timeout: options.Timeout = None,
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
@@ -227,7 +221,7 @@ def watch(
 @erase_app.command()
 def cancel(
     ctx: typer.Context,
-    request: _Request,
+    request: options.ErasureRequest,
     reason: options.Reason = "",
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
@@ -243,7 +237,7 @@ def cancel(
 @erase_app.command()
 def extend(
     ctx: typer.Context,
-    request: _Request,
+    request: options.ErasureRequest,
     notice: Annotated[
         str, typer.Option("--notice", metavar="TEXT", help="The record that the asker was told.")
     ],
@@ -261,7 +255,7 @@ def extend(
 @erase_app.command()
 def residuals(
     ctx: typer.Context,
-    request: _Request,
+    request: options.ErasureRequest,
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
 ) -> None:
@@ -281,7 +275,7 @@ def residuals(
 @erase_app.command()
 def again(
     ctx: typer.Context,
-    request: _Request,
+    request: options.ErasureRequest,
     wait: options.Wait = False,
     timeout: options.Timeout = None,
     json: options.Json = False,

@@ -22,19 +22,13 @@ cert_app = typer.Typer(
     rich_markup_mode=None,
     help="Certificates of an erasure: show, issue, check, export.",
 )
-_Request = Annotated[
-    str,
-    typer.Argument(
-        metavar="REQUEST", help="A request's id, the beginning of one, or a tenant (its newest request)."
-    ),
-]
 OFFLINE = "tenant-certificate-verify --policy policy.json FOLDER"
 
 
 @cert_app.command()
 def get(
     ctx: typer.Context,
-    request: _Request,
+    request: options.ErasureRequest,
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
 ) -> None:
@@ -69,7 +63,7 @@ def get(
 @cert_app.command()
 def issue(
     ctx: typer.Context,
-    request: _Request,
+    request: options.ErasureRequest,
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
 ) -> None:
@@ -85,7 +79,7 @@ def issue(
 @cert_app.command()
 def verify(
     ctx: typer.Context,
-    request: _Request,
+    request: options.ErasureRequest,
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
 ) -> int:
@@ -123,7 +117,7 @@ def verify(
 @cert_app.command()
 def export(
     ctx: typer.Context,
-    request: _Request,
+    request: options.ErasureRequest,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or empty folder.")],
     without_tenant: Annotated[
         bool,

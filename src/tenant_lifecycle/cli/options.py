@@ -64,3 +64,12 @@ Confirm = Annotated[
 def as_json(json: bool, output: OutputFormat) -> bool:
     """Whether either way of asking for JSON was used."""
     return json or output is OutputFormat.JSON
+
+
+#: Which request to erase a tenant a command is about.
+ErasureRequest = Annotated[
+    str,
+    typer.Argument(
+        metavar="REQUEST", help="A request's id, the beginning of one, or a tenant (its newest request)."
+    ),
+]
