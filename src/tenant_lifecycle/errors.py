@@ -11,6 +11,8 @@
     │   ├── UnknownCertificate       none was issued for that request
     │   ├── UnknownHold              no legal hold with that id
     │   ├── UnsupportedByStore       the plan needs an ability this store lacks
+    │   ├── UnknownBackup            no base with that id in the tenant's repository
+    │   ├── NotRestorable            that moment cannot be restored; carries the moments that can
     │   └── NotAvailable             this version does not do that yet
     ├── ConflictError                someone holds it, or it is in another state
     │   ├── TenantBusy               another exclusive operation on the tenant; names it
@@ -32,11 +34,16 @@
     │       ├── FeedGap              slot dropped or invalidated, spool lost: copy again
     │       ├── SourceChanged        TRUNCATE, DDL or a tenant change on an owned table
     │       └── SpoolFull            retryable: no room left under the spool
+    ├── RepositoryError              the backup repository failed; carries where it is
+    │   ├── RepositoryUnavailable    retryable: no answer, throttled, connection cut
+    │   ├── RepositoryRejected       full, forbidden, vanished
+    │   └── KeyUnavailable           the tenant's key epoch is missing, shredded, or wrapped by another key
     ├── TenantMoved                  the fence refused a write; carries epoch and target (SQLSTATE TL001)
     ├── TenantInMaintenance          retryable: writes are held until a time that it carries (SQLSTATE TL005)
     ├── FlipAbandoned                retryable: a budget ran out before the commit point; writes go on at the source
     └── IntegrityError               never retried; stops a cutover
         ├── VerificationFailed       carries the differences
+        ├── RepositoryDamaged        an object of the repository is missing, changed, or not signed by us
         └── InvariantViolated        a promise of the design did not hold
 """
 
@@ -92,6 +99,14 @@ class UnknownHold(UsageError):
 
 class UnsupportedByStore(UsageError):
     """The plan needs an ability that the store does not have."""
+
+
+class UnknownBackup(UsageError):
+    """No base with that id in the tenant's repository."""
+
+
+class NotRestorable(UsageError):
+    """The moment cannot be restored exactly; the message names why, the next step the nearest moments."""
 
 
 class NotAvailable(UsageError):
@@ -196,6 +211,28 @@ class SpoolFull(FeedError):
     retryable = True
 
 
+class RepositoryError(LifecycleError):
+    """The backup repository failed; carries where it is."""
+
+    def __init__(self, message: str, *, where: str, next_step: str = "") -> None:
+        super().__init__(message, next_step=next_step)
+        self.where = where
+
+
+class RepositoryUnavailable(RepositoryError):
+    """The repository gave no answer, throttled us, or the connection was cut."""
+
+    retryable = True
+
+
+class RepositoryRejected(RepositoryError):
+    """The repository answered and said no: full, forbidden, vanished."""
+
+
+class KeyUnavailable(RepositoryError):
+    """A key epoch of the tenant is missing, was shredded, or is wrapped by a key that is not ours."""
+
+
 class TenantMoved(LifecycleError):
     """The fence refused a write: the tenant's writer is another environment (SQLSTATE TL001)."""
 
@@ -231,6 +268,10 @@ class IntegrityError(LifecycleError):
 
 class VerificationFailed(IntegrityError):
     """The two sides differ."""
+
+
+class RepositoryDamaged(IntegrityError):
+    """An object of the repository is missing, was changed, or is not signed by us; the message names it."""
 
 
 class InvariantViolated(IntegrityError):

@@ -1,0 +1,1 @@
+"""Masking: classes, transformers, free text, and the gate that finds what leaked."""

@@ -1,0 +1,1 @@
+"""Values of backup, restore and clone: items, changes, shapes, fingerprints, cuts."""

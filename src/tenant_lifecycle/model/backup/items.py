@@ -1,0 +1,94 @@
+"""What a backup consists of: items and their changes, the same for rows, keys, vectors and objects.
+
+An *item* is one row, key, vector or object: the name of its set, its key in the store's own exact form, and its
+cells. A row has a cell for each column, as PostgreSQL writes it as text; items of other stores have one cell each,
+whose form is their store's business. A *frame* is what one transaction (or one captured write) did to one tenant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from tenant_lifecycle.model.backup.shape import Shape
+
+
+class Unchanged(Enum):
+    """A cell that the change did not send: it is what it was before (TOAST)."""
+
+    TOKEN = "unchanged"
+
+
+UNCHANGED = Unchanged.TOKEN
+Cell = bytes | None
+#: A cell of a change.
+PatchCell = bytes | None | Unchanged
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item in full."""
+
+    set: str
+    key: bytes
+    cells: tuple[Cell, ...]
+    #: Microseconds since 1970 by the judge's clock when it was read, where a base is not one snapshot; else 0.
+    at_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """The item is this now. ``old_key`` is set when its key changed: unchanged cells are the old item's."""
+
+    set: str
+    key: bytes
+    cells: tuple[PatchCell, ...]
+    old_key: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """The item is not there any more."""
+
+    set: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Truncate:
+    """The set is empty now."""
+
+    set: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The item was written, and what was written could not be read before it was written again."""
+
+    set: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape:
+    """From here on the set's cells are these columns."""
+
+    shape: Shape
+
+
+Op = Upsert | Delete | Truncate | Unknown | Reshape
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What happened to one tenant in one store at once."""
+
+    #: Grows within a store's time-line: a commit's LSN, or the journal's number.
+    position: int
+    #: When it was surely there, microseconds since 1970 by the judge's clock: the commit, the end of the write.
+    at_us: int
+    ops: tuple[Op, ...]
+    #: The transaction, 64 bits; None where a store has none.
+    xid: int | None = None
+    #: Before this it was surely not there; None: as ``at_us``.
+    not_before_us: int | None = None
