@@ -10,7 +10,7 @@ fence, or `Preview.discard`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,8 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Check
 
 __all__ = [
-    "Archive", "Archives", "Arrived", "Backs", "BaseReading", "Captures", "Preview", "Previews", "SetDiff", "Writing",
+    "Archive", "Archives", "Arrived", "Backs", "BaseReading", "Captures", "CapturesBig", "Clocked", "Preview", "Previews",
+    "Remembers", "SetDiff", "Version", "Writing",
 ]  # fmt: skip
 
 
@@ -136,7 +137,52 @@ class Captures(Protocol):
     """A keyed store: what touched keys are now."""
 
     def capture(self, tenant: TenantId, keys: Sequence[bytes]) -> list[Item | None]:
-        """Each key's item now, None if it is not there; in the order asked. Reads after writes, whatever it takes."""
+        """Each key's item now, None if it is not there; in the order asked. Reads after writes, whatever it takes.
+
+        An item without any cell is too big for one piece of memory: `CapturesBig` has it.
+        """
+
+
+@runtime_checkable
+class CapturesBig(Protocol):
+    """A keyed store whose items may be too big for memory."""
+
+    def capture_big(self, tenant: TenantId, key: bytes) -> Iterator[Item]:
+        """The key's item now, after its parts (`model.backup.parts`); nothing if it is not there.
+
+        All of them belong to one state of the key, and into the log before what comes after it.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A state that a key had, and when it got it."""
+
+    #: Not before this and not after that, microseconds since 1970 by the store's clock.
+    not_before_us: int
+    at_us: int
+    #: None: it was deleted. Without any cell: too big for one piece of memory; it is current, or a base has it.
+    item: Item | None
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A keyed store that keeps what a key was before it was written again."""
+
+    def versions(self, tenant: TenantId, key: bytes, since_us: int) -> list[Version]:
+        """What the key was since then, the oldest first and complete; the last one is what it is now.
+
+        Raises:
+            UnsupportedByStore: it keeps none (any more).
+        """
+
+
+@runtime_checkable
+class Clocked(Protocol):
+    """A store without a clock that could judge; whoever puts it to use gives it the judge's."""
+
+    #: Microseconds since 1970 by the judge's clock; the machine's, unless it was set.
+    clock: Callable[[], int]
 
 
 @dataclass(frozen=True, slots=True)
