@@ -55,13 +55,19 @@ def opened(open_session: OpenBackup, operation: Operation, token: int) -> Iterat
 def take(ctx: StepContext) -> Outcome:
     """Step: the base is committed."""
     spec = ctx.operation.spec
-    manifest = base_of(ctx, ctx.operation.id, spec.get("labels") or {}, spec.get("keep_s"))
+    session: BackupSession = ctx.session
+    manifest = base_of(ctx, session, ctx.operation.id, spec.get("labels") or {}, spec.get("keep_s"))
     return Done(base_document(manifest))
 
 
-def base_of(ctx: StepContext, name: str, labels: Mapping[str, str], keep_s: float | None) -> Manifest:
+def base_of(
+    ctx: StepContext,
+    session: BackupSession,
+    name: str,
+    labels: Mapping[str, str],
+    keep_s: float | None = None,
+) -> Manifest:
     """The base of that name: the one that an attempt before this committed, or a new one."""
-    session: BackupSession = ctx.session
     if ctx.attempt > 1:
         for manifest in session.repository.manifests():
             if manifest.labels.get(OPERATION) == name:

@@ -78,9 +78,7 @@ def _store_base(
     counter: _Counter,
     clock: Callable[[], int],
 ) -> StoreBase:
-    sets = {
-        set_name: _stored(name, set_name, reading, writer, key, counter) for set_name in reading.shapes
-    }
+    sets = {set_name: _stored(name, set_name, reading, writer, key, counter) for set_name in reading.shapes}
     snapshot = reading.snapshot
     at_us = reading.at_us if snapshot is not None else max(clock(), counter.latest_us, reading.at_us)
     # Who was running when the snapshot was taken may have its commit in the log before the snapshot's position.

@@ -33,7 +33,8 @@ def check(ctx: StepContext) -> Outcome:
         raise PreconditionRefused(
             f"the restore is refused: {refused[0].message}", findings=refused, next_step=refused[0].next_step
         )
-    return Done({"base": moment.manifest.id, "at_us": moment.at_us})
+    managed = session.backup.judge.fence_row(tenant) is not None
+    return Done({"base": moment.manifest.id, "at_us": moment.at_us, "managed": managed})
 
 
 def load(ctx: StepContext) -> Outcome:

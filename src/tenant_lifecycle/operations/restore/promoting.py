@@ -55,16 +55,14 @@ def decide(ctx: StepContext) -> Outcome:
 def arm(ctx: StepContext) -> Outcome:
     """Step: the tenant has a fence; at which epoch, once for all drivers."""
     session: RestoreSession = ctx.session
-    judge, tenant = session.backup.judge, session.backup.tenant
-    before = judge.fence_row(tenant)
-    row = judge.arm(tenant, FenceState.ACTIVE, 1, None)
-    return Done({"epoch": row.epoch, "armed": before is None})
+    row = session.backup.judge.arm(session.backup.tenant, FenceState.ACTIVE, 1, None)
+    return Done({"epoch": row.epoch})
 
 
 def disarm(ctx: StepContext) -> Outcome:
-    """Undo of `arm`."""
+    """Step, and undo of `arm`: no fence is left where there was none before."""
     session: RestoreSession = ctx.session
-    if ctx.outputs.get("arm", {}).get("armed"):
+    if not ctx.outputs["check"]["managed"]:
         session.backup.judge.disarm(session.backup.tenant)
     return Done()
 
@@ -84,7 +82,8 @@ def is_fresh(window: RestoreWindow, now: float) -> bool:
 
 def _copy(ctx: StepContext, label: str) -> dict[str, object]:
     session: RestoreSession = ctx.session
-    manifest = base_of(ctx, f"{ctx.operation.id}/{label}", {label: ctx.operation.id}, None)
+    name = f"{ctx.operation.id}/{label}"
+    manifest = base_of(ctx, session.backup, name, {label: ctx.operation.id})
     read_back(session.backup.repository, manifest, ctx.check)
     return base_document(manifest)
 
@@ -152,9 +151,7 @@ def _replace_all(ctx: StepContext, window: _Window) -> Mapping[str, Mapping[str,
     return changed
 
 
-def _replace(
-    ctx: StepContext, window: _Window, name: str, sets: Sequence[str] | None
-) -> Mapping[str, int]:
+def _replace(ctx: StepContext, window: _Window, name: str, sets: Sequence[str] | None) -> Mapping[str, int]:
     """One store; one that does not answer is asked again while the window lasts, for others are restored already."""
     session: RestoreSession = ctx.session
 
