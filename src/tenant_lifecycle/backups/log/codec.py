@@ -206,11 +206,11 @@ def _inside(block: bytes, end: int) -> None:
         raise ValueError("a block of frames is cut off")
 
 
-def _encode_truncate(op: Truncate, name: int, write: Callable[[bytes], None]) -> None:
+def _encode_truncate(_: Truncate, name: int, write: Callable[[bytes], None]) -> None:
     write(_OP.pack(_TRUNCATE, name))
 
 
-def _decode_truncate(block: bytes, at: int, name: str) -> tuple[Op, int]:
+def _decode_truncate(_: bytes, at: int, name: str) -> tuple[Op, int]:
     return Truncate(name), at + _OP.size
 
 

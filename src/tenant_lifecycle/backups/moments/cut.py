@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from tenant_lifecycle.errors import NotRestorable
 from tenant_lifecycle.model.backup.items import Frame
-from tenant_lifecycle.model.backup.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +27,6 @@ class Cut:
         if self.before is not None and store == self.store:
             return frame.position >= self.before
         return frame.at_us > self.at_us
-
-
-def transactions(store: str, snapshot: Snapshot, frames: Iterable[Frame], cut: Cut) -> Iterator[Frame]:
-    """What a base with this snapshot has not, up to the cut."""
-    for frame in frames:
-        if cut.ends(store, frame):
-            return
-        if frame.xid is None or not snapshot.sees(frame.xid):
-            yield frame
-
-
-def writes(frames: Iterable[Frame], cut: Cut) -> Iterator[Frame]:
-    """Captured writes that had ended by the moment."""
-    return (frame for frame in frames if frame.at_us <= cut.at_us)
 
 
 def before_position(store: str, frames: Iterable[Frame], position: int) -> Cut:

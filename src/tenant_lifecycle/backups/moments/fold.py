@@ -131,6 +131,8 @@ class Folded:
     base: BaseItems
     #: Of the base's items, from its manifest.
     base_fingerprint: Fingerprint
+    #: Whether items say when they were read: their store has no snapshots.
+    timed: bool = False
 
     def shape(self) -> Shape:
         return self.fold.columns.shape
@@ -214,9 +216,8 @@ class Folded:
                 f"an item of {self.set!r} was written at that moment, and what was written is not known",
                 next_step="choose a moment out of: tenantctl backup window",
             )
-        if entry.resolved:
-            return Item(self.set, key, _cells(entry))
-        return Item(self.set, key, self._filled(entry, images))
+        cells = _cells(entry) if entry.resolved else self._filled(entry, images)
+        return Item(self.set, key, cells, entry.at_us if self.timed else 0)
 
     def _filled(self, entry: Entry, images: Overlay) -> tuple[Cell, ...]:
         """Its unchanged cells, out of the base's item that it was."""

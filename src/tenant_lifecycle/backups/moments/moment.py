@@ -7,7 +7,7 @@ from typing import Protocol
 
 from tenant_lifecycle.backups.moments.cut import Cut
 from tenant_lifecycle.backups.moments.fold import Folded
-from tenant_lifecycle.backups.moments.replay import replay
+from tenant_lifecycle.backups.moments.replay import Replayed, replay
 from tenant_lifecycle.errors import UsageError
 from tenant_lifecycle.model.backup.fingerprint import Fingerprint
 from tenant_lifecycle.model.backup.items import Frame, Item
@@ -31,13 +31,17 @@ class Bases(Protocol):
 class FoldedMoment:
     """`backups.contract.Moment` from a base and the log since; nothing is read before it is asked for."""
 
-    def __init__(self, bases: Bases, manifest: Manifest, cut: Cut, frames: Frames) -> None:
+    def __init__(
+        self, bases: Bases, manifest: Manifest, cut: Cut, frames: Frames, ends: Mapping[str, int]
+    ) -> None:
+        """``ends``: by store the position behind the last frame that ``frames`` may give."""
         self.manifest = manifest
         self.at_us = cut.at_us
         self.cut = cut
         self._bases = bases
         self._frames = frames
-        self._folded: dict[str, Mapping[str, Folded]] = {}
+        self._ends = ends
+        self._replayed: dict[str, Replayed] = {}
 
     def stores(self) -> Sequence[str]:
         return sorted(self.manifest.stores)
@@ -69,16 +73,29 @@ class FoldedMoment:
         fold = self._of(store, set_name).fold
         return not fold.emptied and fold.columns.same and set_name in self.base(store).sets
 
+    def base_keys(self, store: str, set_name: str) -> Iterator[bytes]:
+        """Keys of the base's items, in order."""
+        return (item.key for item in self._base_items(self.base(store), set_name)())
+
+    def log_end(self, store: str) -> int:
+        """The position behind the last frame that is known."""
+        return self._ends[store]
+
     def folded(self, store: str) -> Mapping[str, Folded]:
-        """Every set of a store, folded once."""
-        if store not in self._folded:
+        """Every set of a store; the log is read once."""
+        base = self.base(store)
+        return {
+            name: Folded(
+                name, fold, self._base_items(base, name), _stored(base, name), timed=base.snapshot is None
+            )
+            for name, fold in self.replayed(store).sets.items()
+        }
+
+    def replayed(self, store: str) -> Replayed:
+        if store not in self._replayed:
             base = self.base(store)
-            folds = replay(base, self._frames(base), self.cut)
-            self._folded[store] = {
-                name: Folded(name, fold, self._base_items(base, name), _stored(base, name))
-                for name, fold in folds.items()
-            }
-        return self._folded[store]
+            self._replayed[store] = replay(base, self._frames(base), self.cut)
+        return self._replayed[store]
 
     def _base_items(self, base: StoreBase, set_name: str) -> Callable[[], Iterator[Item]]:
         if set_name not in base.sets:
