@@ -37,13 +37,13 @@ BaseItems = Callable[[], Iterable[Item]]
 class SetFold:
     """What the log did to one set since its base."""
 
-    def __init__(self, shape: Shape, overlay: Overlay | None = None) -> None:
+    def __init__(self, shape: Shape) -> None:
         self.columns = Columns.of(shape)
         #: Whether nothing of the base is left: it was truncated.
         self.emptied = False
         #: Whether some entry may need a cell of the base.
         self.looks_back = False
-        self.entries = Overlay() if overlay is None else overlay
+        self.entries = Overlay()
 
     def apply(self, op: Op, at_us: int) -> None:
         """In the order of the log.
@@ -103,8 +103,9 @@ class SetFold:
         return entry
 
     def _reshape(self, op: Reshape) -> None:
+        before = len(self.columns.shape.columns)
         self.columns, steps = self.columns.reshaped(op)
-        if all(isinstance(step, int) and step == place for place, step in enumerate(steps)):
+        if steps == tuple(range(before)):
             return
         changed = Overlay()
         for key, entry in self.entries.ordered():

@@ -39,8 +39,7 @@ class Entry(NamedTuple):
 class Overlay:
     """Entries by key; the last one put for a key counts."""
 
-    def __init__(self, keep_entries: int = KEEP_ENTRIES, keep_bytes: int = KEEP_BYTES) -> None:
-        self._keep_entries, self._keep_bytes = keep_entries, keep_bytes
+    def __init__(self) -> None:
         self._recent: dict[bytes, Entry] = {}
         self._bytes = 0
         self._spilled: sqlite3.Connection | None = None
@@ -55,7 +54,7 @@ class Overlay:
     def put(self, key: bytes, entry: Entry) -> None:
         self._recent[key] = entry
         self._bytes += len(key) + sum(len(cell) for cell in entry.cells or () if isinstance(cell, bytes))
-        if len(self._recent) >= self._keep_entries or self._bytes >= self._keep_bytes:
+        if len(self._recent) >= KEEP_ENTRIES or self._bytes >= KEEP_BYTES:
             self._spill()
 
     def clear(self) -> None:
