@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tenant_lifecycle.backups_file import BackupsConfig, read_backups
 from tenant_lifecycle.erasure_file import read_erasure
 from tenant_lifecycle.errors import ConfigError
 from tenant_lifecycle.evidence_file import EvidenceConfig, read_evidence
@@ -124,6 +125,8 @@ class Config:
     erasure: ErasurePolicy = field(default_factory=ErasurePolicy)
     #: The audit log and who signs.
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
+    #: The repository and the policies of backups.
+    backups: BackupsConfig = field(default_factory=BackupsConfig)
 
     @property
     def changes(self) -> Mapping[str, Changes]:
@@ -180,6 +183,7 @@ def _read(top: Node, path: Path) -> Config:
             "health",
             "erasure",
             "evidence",
+            "backups",
         },
         required=("version", "environments"),
     )
@@ -204,6 +208,7 @@ def _read(top: Node, path: Path) -> Config:
         health=read_health(sections["health"]) if "health" in sections else {},
         erasure=read_erasure(sections["erasure"]) if "erasure" in sections else ErasurePolicy(),
         evidence=read_evidence(sections.get("evidence"), folder),
+        backups=read_backups(sections.get("backups"), folder),
     )
 
 

@@ -16,7 +16,7 @@ _PLACES = ("file", "environment", "kms")
 
 @dataclass(frozen=True, slots=True)
 class KeyConfig:
-    """Where one role's key is."""
+    """Where a key is."""
 
     #: ``file``, ``environment`` or ``kms``.
     place: str
@@ -61,7 +61,7 @@ def read_evidence(node: Node | None, folder: Path) -> EvidenceConfig:
     keys = fields["keys"].mapping(set(ROLES)) if "keys" in fields else {}
     return EvidenceConfig(
         origin=_origin(fields["origin"]) if "origin" in fields else DEFAULT_ORIGIN,
-        keys={role: _key(place, folder) for role, place in keys.items()},
+        keys={role: read_key(place, folder) for role, place in keys.items()},
         issuer=_issuer(fields["issuer"]) if "issuer" in fields else None,
     )
 
@@ -73,7 +73,8 @@ def _origin(node: Node) -> str:
     return text
 
 
-def _key(node: Node, folder: Path) -> KeyConfig:
+def read_key(node: Node, folder: Path) -> KeyConfig:
+    """Where one key is; its path is relative to ``folder``."""
     fields = node.mapping({*_PLACES, "region", "endpoint"})
     given = [place for place in _PLACES if place in fields]
     if len(given) != 1:

@@ -11,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tenant_lifecycle import config, errors
+from tenant_lifecycle.backups_file import BACKUPS_KEYS, TIER_KEYS
 from tenant_lifecycle.cli.starting import starter
 from tenant_lifecycle.erasure_file import ERASURE_KEYS
 from tenant_lifecycle.gates_file import GATE_KEYS
@@ -87,6 +88,8 @@ def test_every_key_of_the_configuration_is_explained() -> None:
         *written["policies"]["flip"],
         *GATE_KEYS,
         *ERASURE_KEYS,
+        *BACKUPS_KEYS,
+        *TIER_KEYS,
         "command",
         "terraform",
         "timeout",

@@ -110,7 +110,7 @@ def facts_of(now: int, plan: bytes, opening: TenantOpening, **changes: Any) -> d
         "recipients": [],
         "out_of_scope": [{"what": "web archives", "reason": "not under the issuer's control"}],
         "residual_risk": ["Mentions of the tenant in other tenants' documents were not searched for."],
-        "rescans": [{"planned_at": rfc3339(now + _A_DAY), "done_at": None, "result": "pending"}],
+        "rescans": [{"planned_at": rfc3339(now - 500), "done_at": rfc3339(now - 400), "result": "clean"}],
         **changes,
     }
 

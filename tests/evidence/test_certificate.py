@@ -38,6 +38,13 @@ def test_the_class_follows_from_the_systems(office: Office) -> None:
         assert office.issue(with_system(office, **changes)).predicate.certificate_class is expected
 
 
+def test_no_certificate_is_final_before_the_last_planned_search(office: Office) -> None:
+    done = {"planned_at": rfc3339(office.now - 9), "done_at": rfc3339(office.now - 8), "result": "clean"}
+    to_come = {"planned_at": rfc3339(office.now + 9), "done_at": None, "result": "pending"}
+    for rescans, expected in (([done], CertificateClass.FINAL), ([done, to_come], CertificateClass.INTERIM)):
+        assert office.issue(office.facts(rescans=rescans)).predicate.certificate_class is expected
+
+
 @pytest.mark.parametrize("verdict", ["RESIDUAL", "UNVERIFIED", "INCONCLUSIVE", "NEEDS_HUMAN"])
 def test_no_certificate_for_a_system_that_is_not_done(office: Office, verdict: str) -> None:
     facts = with_system(office, outcome=verdict, level=None)

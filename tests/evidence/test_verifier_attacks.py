@@ -315,6 +315,9 @@ LIES: dict[str, Callable[[dict[str, Any], int], Any]] = {
     ),
     "undeclared places": lambda said, now: said["scope"]["discovery"].update(undeclared_found=2),
     "resurrection": lambda said, now: said["rescans"][0].update(result="resurrection"),
+    "final before the last search": lambda said, now: said["rescans"][0].update(
+        result="pending", done_at=None
+    ),
     "drill failed": lambda said, now: said["backups"].update(
         restore_drill={"id": "d1", "at": rfc3339(now), "result": "failed"}
     ),

@@ -80,7 +80,7 @@ def verify(folder: Path, given: Given, report: Report) -> None:
     _consistent(head, given, policy, report)
     _subjects(statement["subject"], folder, said)
     report.passed.append("7 documents: plan, inventory and evidence are those that were signed")
-    found = systems.class_of(said["systems"], time_of(said["issued_at"], "issued_at"))
+    found = systems.class_of(said["systems"], said["rescans"], time_of(said["issued_at"], "issued_at"))
     if found != said["certificate_class"]:
         raise Invalid(f"class: the systems make it {found}, it says {said['certificate_class']}")
     report.passed.append(f"8 class: {found}, computed from the systems")

@@ -25,13 +25,13 @@ def each_once(systems: Sequence[dict[str, Any]], inventory: Sequence[str]) -> No
         raise Invalid("the systems are not those of the inventory, each once")
 
 
-def class_of(systems: Sequence[dict[str, Any]], issued: datetime) -> str:
+def class_of(systems: Sequence[dict[str, Any]], rescans: Sequence[dict[str, Any]], issued: datetime) -> str:
     """The certificate's class. Raises Invalid where the systems allow no certificate."""
     for system in systems:
         _check(system, issued)
     if any(system["outcome"] in _EXCEPTIONS for system in systems):
         return "PARTIAL_HELD"
-    if any(system["level"] in _DATED for system in systems):
+    if any(system["level"] in _DATED for system in systems) or any(r["result"] == "pending" for r in rescans):
         return "INTERIM"
     return "FINAL"
 

@@ -35,7 +35,7 @@ class CertificateClass(StrEnum):
     """What kind of certificate it is."""
 
     FINAL = "FINAL"
-    #: Live systems are verified; the rest is gone at the dates stated.
+    #: Live systems are verified; the rest is gone at the dates stated, or later searches are still to come.
     INTERIM = "INTERIM"
     #: Something is kept under a hold, on a legal ground, or was out of scope.
     PARTIAL_HELD = "PARTIAL_HELD"
@@ -398,7 +398,7 @@ class Predicate(CertificateFacts):
 
 
 def certificate_class(facts: CertificateFacts) -> CertificateClass:
-    """The class that follows from the systems and the inventory, and from nothing else.
+    """The class that follows from the systems, the inventory and the searches still planned, and from nothing else.
 
     Raises:
         NotCertifiable: a system is missing, twice there, or not in a state that may be certified.
@@ -410,6 +410,8 @@ def certificate_class(facts: CertificateFacts) -> CertificateClass:
         raise NotCertifiable(f"no certificate: {exc}", next_step=_LOOK) from exc
     if whole not in _CLASSES:
         raise NotCertifiable(f"no certificate: {_why_not(outcomes, facts.scope.inventory)}", next_step=_LOOK)
+    if whole is Overall.COMPLETE and any(one.result == "pending" for one in facts.rescans):
+        return CertificateClass.INTERIM
     return _CLASSES[whole]
 
 

@@ -29,15 +29,18 @@ TRIES = 3
 Piece = list[tuple[str, *tuple[Word, ...]]]
 
 
-def rebuild(reader: Session, writer: Session, feed: Feed, key: bytes, check: Check) -> None:
-    """Make the target's key equal to the source's.
+def rebuild(
+    reader: Session, writer: Session, feed: Feed, key: bytes, check: Check, lies_at: bytes | None = None
+) -> None:
+    """Make the target's key equal to the source's, or to what lies under another key there.
 
     Raises:
         StoreRejected: it is of a type that only its own server understands, or the target refused a piece.
         Fenced: a newer driver was here.
     """
+    there = key if lies_at is None else lies_at
     for _ in range(TRIES):
-        before = _outline(reader, key)
+        before = _outline(reader, there)
         kind = cast("bytes", before[0])
         if kind == b"none":
             ours.write(writer, feed, [Command(("UNLINK", key), (key,))])
@@ -51,8 +54,8 @@ def rebuild(reader: Session, writer: Session, feed: Feed, key: bytes, check: Che
             )
         temporary = ours.our_key(feed.tenant, "building", secrets.token_hex(8))
         try:
-            _build(reader, writer, feed, kind, key, temporary, check)
-            after = _outline(reader, key)
+            _build(reader, writer, feed, kind, there, temporary, check)
+            after = _outline(reader, there)
             if after[:2] == before[:2]:
                 break
         except BaseException:
@@ -60,8 +63,8 @@ def rebuild(reader: Session, writer: Session, feed: Feed, key: bytes, check: Che
             raise
         _discard(writer, feed, temporary)
     else:
-        _build(reader, writer, feed, kind, key, temporary, check)
-        after = _outline(reader, key)
+        _build(reader, writer, feed, kind, there, temporary, check)
+        after = _outline(reader, there)
     _publish(writer, feed, key, temporary, cast("int", after[2]))
 
 

@@ -34,7 +34,7 @@ def remove(server: Server, feed: Feed, check: Check) -> Mapping[str, int]:
                 gone = ours.write(writer, feed, [Command(("UNLINK", key), (key,)) for _, key in some])
                 for (name, _), count in zip(some, gone, strict=True):
                     deleted[name] += count
-        for area in ("copy", "building"):
+        for area in ("copy", "building", "preview"):
             for keys in scan(reader, glob_below(ours.our_key(feed.tenant, area))):
                 if keys:
                     ours.write(writer, feed, [Command(("UNLINK", key), (key,)) for key in keys])

@@ -15,6 +15,7 @@ DUMPS = _read("dumps.lua")
 DIGESTS = _read("digests.lua")
 WRITE = _read("write.lua")
 LIST = _read("list.lua")
+CONTENTS = _read("contents.lua")
 
 #: A key that takes more memory than this is never dumped as a whole: that would hold up the server's other
 #: clients, and fill the memory of whoever moves it.

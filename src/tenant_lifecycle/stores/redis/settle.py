@@ -34,7 +34,7 @@ def settle(server: Server, erasing: Erasing, sets: Sequence[str], check: Check) 
     left: list[str] = []
     with server.session() as reader, server.session() as writer:
         done.append(f"{_streams(server, reader, writer, feed, sets, check)} shared streams rebuilt")
-        for area in ("copy", "building"):
+        for area in ("copy", "building", "preview"):
             for keys in scan(reader, glob_below(ours.our_key(feed.tenant, area))):
                 check()
                 ours.write(writer, feed, [Command(("UNLINK", key), (key,)) for key in keys])

@@ -6,12 +6,19 @@ Each ability is told in a module of its own; a method here is one call into it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
 
 from tenant_lifecycle.errors import ConfigError
+from tenant_lifecycle.model.backup.fingerprint import Fingerprint
+from tenant_lifecycle.model.backup.items import Item
+from tenant_lifecycle.model.backup.shape import Shape
 from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.keymap import IdSource, Treatment
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.ownership import OwnershipMap
+from tenant_lifecycle.stores.backing import BaseReading, Preview, SetDiff, Writing
 from tenant_lifecycle.stores.base import (
     Check,
     Compared,
@@ -36,8 +43,10 @@ from tenant_lifecycle.stores.erasing import (
     Planted,
     Settled,
 )
+from tenant_lifecycle.stores.keyed import machine_us
 from tenant_lifecycle.stores.overlapping import overlaps
 from tenant_lifecycle.stores.redis import (
+    backup,
     copy,
     digests,
     doomed,
@@ -49,9 +58,12 @@ from tenant_lifecycle.stores.redis import (
     parts,
     plant,
     preflight,
+    preview,
     probe,
+    promote,
     remove,
     repair,
+    restorable,
     search,
     settle,
 )
@@ -71,6 +83,7 @@ class RedisStore:
         self.server = server
         self.name = server.name
         self.environment = server.environment
+        self.clock: Callable[[], int] = machine_us
 
     @classmethod
     def from_config(
@@ -174,6 +187,35 @@ class RedisStore:
     def remove(self, feed: Feed, check: Check) -> Mapping[str, int]:
         return remove.remove(self.server, feed, check)
 
+    # -- Backs, Captures
+
+    def read_base(self, tenant: TenantId, check: Check) -> AbstractContextManager[BaseReading]:
+        return backup.read_base(self.server, tenant, self.clock, check)
+
+    def capture(self, tenant: TenantId, keys: Sequence[bytes]) -> list[Item | None]:
+        return backup.capture(self.server, tenant, keys, self.clock)
+
+    def capture_big(self, tenant: TenantId, key: bytes) -> Iterator[Item]:
+        return backup.capture_big(self.server, tenant, key, self.clock)
+
+    # -- Previews
+
+    def check_restore(
+        self,
+        tenant: TenantId,  # noqa: ARG002
+        shapes: Mapping[str, Shape],
+        facts: Mapping[str, Any],
+    ) -> list[Finding]:
+        return restorable.check_restore(self.server, shapes, facts)
+
+    def open_preview(
+        self, tenant: TenantId, name: str, shapes: Mapping[str, Shape], facts: Mapping[str, Any]
+    ) -> Preview:
+        return RedisPreview(name, preview.open_area(self.server, tenant, name, shapes, facts), tuple(shapes))
+
+    def previews(self) -> list[str]:
+        return preview.names(self.server)
+
     # -- Erases, Plants
 
     def erasure_findings(self, tenant: TenantId) -> list[Finding]:
@@ -207,6 +249,30 @@ class RedisStore:
 
     def search(self, place: Place, found: Found, check: Check) -> Looked:
         return search.search(self.server, place, found, check)
+
+
+@dataclass(slots=True)
+class RedisPreview:
+    """A preview of this store."""
+
+    name: str
+    area: preview.Area
+    sets: tuple[str, ...]
+
+    def load(self, set_name: str, items: Iterable[Item], check: Check) -> int:
+        return preview.load(self.area, set_name, items, check)
+
+    def fingerprints(self, key: bytes) -> Mapping[str, Fingerprint]:
+        return preview.fingerprints(self.area, self.sets, key)
+
+    def diff(self, examples: int, check: Check) -> list[SetDiff]:
+        return promote.diff(self.area, examples, check)
+
+    def promote(self, writing: Writing, sets: Sequence[str] | None, check: Check) -> Mapping[str, int]:
+        return promote.promote(self.area, writing, sets, check)
+
+    def discard(self) -> None:
+        preview.discard(self.area)
 
 
 def _server(store: Store) -> Server:

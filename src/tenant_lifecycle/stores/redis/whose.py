@@ -64,6 +64,18 @@ class Whose:
                 self._resolved[tenant] = self.map.resolve(tenant, seen)
             return self._resolved[tenant]
 
+    def seen(self, tenant: TenantId) -> TenantIds:
+        """The ids that `resolve` goes by."""
+        self.resolve(tenant)
+        with self._lock:
+            return self._seen[tenant]
+
+    def remember(self, tenant: TenantId, ids: TenantIds) -> None:
+        """Go by these ids as well from now on: somebody saw them to be the tenant's."""
+        with self._lock:
+            self._seen[tenant] = self._seen.get(tenant, TenantIds()).union(ids)
+            self._resolved.pop(tenant, None)
+
     def shared(self, tenant: TenantId) -> list[ResolvedShared]:
         """The shared containers, with the ids that `resolve` knows."""
         self.resolve(tenant)
