@@ -118,7 +118,7 @@ CREATE TABLE IF NOT EXISTS tenant_lifecycle.preview (
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE TABLE IF NOT EXISTS tenant_lifecycle.preview_set (
-    name        text NOT NULL REFERENCES tenant_lifecycle.preview ON DELETE CASCADE,
+    name        text NOT NULL,
     set_name    text NOT NULL,
     number      integer NOT NULL,
     -- The live table, and the one in the preview's schema.

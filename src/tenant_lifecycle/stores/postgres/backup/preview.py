@@ -270,4 +270,4 @@ def _discard(database: Database, name: str) -> None:
     with database.session() as conn, translating(database.name), conn.transaction():
         if register.find(conn, name) is not None:
             conn.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(schema))
-            conn.execute("DELETE FROM tenant_lifecycle.preview WHERE name = %s", (name,))
+            register.remove(conn, name)

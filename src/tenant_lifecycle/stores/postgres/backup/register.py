@@ -98,6 +98,12 @@ def replace_sets(conn: Connection, name: str, sets: Mapping[str, PreviewSet]) ->
         )  # fmt: skip
 
 
+def remove(conn: Connection, name: str) -> None:
+    """Forget a preview."""
+    conn.execute("DELETE FROM tenant_lifecycle.preview_set WHERE name = %s", (name,))
+    conn.execute("DELETE FROM tenant_lifecycle.preview WHERE name = %s", (name,))
+
+
 def set_loaded(conn: Connection, name: str, set_name: str, rows: int) -> None:
     """Remember that a set is complete."""
     conn.execute(
