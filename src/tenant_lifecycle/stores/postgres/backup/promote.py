@@ -15,7 +15,7 @@ from typing import LiteralString
 from psycopg import errors as pg
 from psycopg import sql
 
-from tenant_lifecycle.errors import WrongState
+from tenant_lifecycle.errors import FlipAbandoned, WrongState
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.backing import Writing
 from tenant_lifecycle.stores.base import Check
@@ -56,6 +56,7 @@ def promote(
     Raises:
         WrongState: the preview is another tenant's or not loaded, or the tenant's writes are not held.
         PreconditionRefused: shapes differ, a reference would break, or somebody else has a key or a unique value.
+        FlipAbandoned: the fence did not hold until the end; do it again.
         Fenced: a newer driver was here.
         StoreBusy: somebody holds a row of the tenant; try again.
     """
@@ -95,7 +96,7 @@ def _promote(
     refuse_unequal(conn, [work.matched for work in works], check)
     raise_sequences(conn, database, preview, wanted)
     if fenced and not _held(conn, preview.tenant):
-        raise WrongState("the fence ran out", next_step="nothing was changed; fence for longer")
+        raise FlipAbandoned("the fence was let go meanwhile; nothing was changed")
     return changed
 
 
@@ -104,15 +105,18 @@ def _held(conn: Connection, tenant: TenantId) -> bool:
 
     Raises:
         WrongState: the tenant's application may write.
+        FlipAbandoned: the fence's time is over.
     """
     row = conn.execute(
-        "SELECT state = 'FENCED', state = 'ACTIVE' OR (state = 'FENCED' AND deadline <= clock_timestamp()) "
+        "SELECT state = 'FENCED', state = 'ACTIVE', state = 'FENCED' AND deadline <= clock_timestamp() "
         "FROM tenant_lifecycle.fence WHERE tenant = %s",
         (tenant,),
     ).fetchone()
     if row is None:
         return False
-    held, writable = row
+    held, writable, over = row
+    if over:
+        raise FlipAbandoned("the fence ran out meanwhile; nothing was changed")
     if writable:
         raise WrongState(
             "writes of the tenant are not held, so nothing was changed",
