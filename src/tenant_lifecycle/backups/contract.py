@@ -88,7 +88,12 @@ class TenantRepository(Protocol):
     tenant: TenantId
 
     def begin_base(
-        self, environment: str, kind: BaseKind, parent: str | None, labels: Mapping[str, str]
+        self,
+        environment: str,
+        kind: BaseKind,
+        parent: str | None,
+        labels: Mapping[str, str],
+        timeline: int = 1,
     ) -> BaseWriter: ...
 
     def manifests(self) -> list[Manifest]:
