@@ -98,8 +98,8 @@ class OwnerIndex:
 
     def empty(self) -> None:
         """Forget everything, as if it had never been filled."""
-        for table in ("row", "name", "meta"):
-            self._db.execute(f"DELETE FROM {table}")
+        for statement in ("DELETE FROM row", "DELETE FROM name", "DELETE FROM meta"):
+            self._db.execute(statement)
         self._owners.clear()
 
     # -- rows

@@ -230,6 +230,11 @@ class PostgresArchive:
         self._drained = True
         return True
 
+    @property
+    def complete_us(self) -> int:
+        """As of the last `read`."""
+        return self._decoder.complete_us
+
     def confirm(self, position: int) -> None:
         """See `stores.backing.Archive.confirm`. While a transaction is half received, the next time counts."""
         whole = self._drained and not self._decoder.in_transaction
@@ -242,10 +247,12 @@ class PostgresArchive:
         self._tell(self._confirmed)
 
     def held_bytes(self) -> int:
-        return self.held()[0]
+        return self._held()[0]
 
-    def held(self) -> tuple[int, int | None]:
-        """Bytes kept for us, and how many the server keeps at most; None: until its disk is full."""
+    def room_bytes(self) -> int | None:
+        return self._held()[1]
+
+    def _held(self) -> tuple[int, int | None]:
         with self._database.session() as conn:
             return slot.held(conn, self._name)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from psycopg import sql
-from psycopg.rows import dict_row
+from psycopg.rows import class_row
 
 from tenant_lifecycle.model.backup.items import Cell, Reshape
 from tenant_lifecycle.model.backup.shape import Column, Shape
@@ -54,7 +53,7 @@ class Remembered:
 def remember(conn: Connection, name: TableName, columns: tuple[Column, ...]) -> Remembered:
     """A table of these columns, as the catalogue has it now."""
     facts = _facts(conn, name)
-    numbers = {one.name: facts[one.name]["number"] for one in columns if one.name in facts}
+    numbers = {one.name: facts[one.name].number for one in columns if one.name in facts}
     (files,) = conn.execute(_FILES, {"schema": name.schema, "name": name.name}).fetchone() or ("",)
     return Remembered(columns, numbers, str(files))
 
@@ -67,7 +66,7 @@ def shape_of(conn: Connection, relation: Relation, set_name: str, key: tuple[str
         (kind,) = conn.execute(
             "SELECT format_type(%s, %s)", (one.type_oid, one.type_modifier)
         ).fetchone() or ("",)
-        nullable = facts[one.name]["nullable"] if one.name in facts else True
+        nullable = facts[one.name].nullable if one.name in facts else True
         columns.append(Column(one.name, str(kind), nullable=nullable))
     return Shape(set_name, tuple(columns), key)
 
@@ -89,8 +88,8 @@ def reshape(conn: Connection, name: TableName, shape: Shape, before: Remembered)
             carried.append((column.name, old))
         elif old is None and now.files == before.files and column.name in facts:
             fact = facts[column.name]
-            if not fact["computed"]:
-                filled.append((column.name, None if fact["missing"] is None else fact["missing"].encode()))
+            if not fact.computed:
+                filled.append((column.name, None if fact.missing is None else fact.missing.encode()))
     return Reshape(shape, tuple(carried), tuple(filled))
 
 
@@ -111,7 +110,21 @@ def moved_over(before: Remembered, op: Reshape, cells: tuple[Cell, ...]) -> tupl
     return tuple(found)
 
 
-def _facts(conn: Connection, name: TableName) -> dict[str, dict[str, object]]:
-    with conn.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(sql.SQL(_COLUMNS), {"schema": name.schema, "name": name.name}).fetchall()
-    return {str(row["name"]): row for row in rows}
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    """A column in the catalogue."""
+
+    name: str
+    number: int
+    type: str
+    nullable: bool
+    #: Old rows were given values when they were written anew, and nobody knows which.
+    computed: bool
+    #: What rows have that were written before the column was added, where it is not NULL.
+    missing: str | None
+
+
+def _facts(conn: Connection, name: TableName) -> dict[str, _Fact]:
+    with conn.cursor(row_factory=class_row(_Fact)) as cursor:
+        found = cursor.execute(_COLUMNS, {"schema": name.schema, "name": name.name}).fetchall()
+    return {one.name: one for one in found}

@@ -97,7 +97,7 @@ class Router:
         before = key if old is None else self._key(bound, old)
         if not bound.rule.indexed:
             was = self._decide(bound, cells if old is None else old, None)[0]
-            self._moved(bound, was, self._decide(bound, cells, None)[0], before, key, cells, None)
+            self._moved(bound, was, self._decide(bound, cells, None)[0], before, key, cells)
             return
         known = self._index.get(bound.rule.number, before)
         if known is None:
@@ -105,7 +105,7 @@ class Router:
         if known.content is not None:
             cells = _filled(cells, known.content)
         owners, link = self._decide(bound, cells, known)
-        self._moved(bound, known.owners, owners, before, key, cells, known)
+        self._moved(bound, known.owners, owners, before, key, cells)
         if before != key:
             self._index.drop(bound.rule.number, before)
         self._index_row(bound, known, key, owners, link, cells, before)
@@ -151,7 +151,6 @@ class Router:
         before: bytes,
         key: bytes,
         cells: Patch,
-        known: Known | None,
     ) -> None:
         """Ops of an update for those who had the row, and those who have it."""
         self._gone(bound, [owner for owner in was if owner not in now], before)
@@ -300,10 +299,7 @@ def _value(values: Patch, plain: Sequence[Plain]) -> bytes | None:
 
 
 def _filled(cells: Patch, old: Sequence[Cell]) -> tuple[Cell, ...]:
-    return tuple(
-        before if cell is UNCHANGED else cell  # type: ignore[misc]
-        for cell, before in zip(cells, old, strict=True)
-    )
+    return tuple(before if cell is UNCHANGED else cell for cell, before in zip(cells, old, strict=True))
 
 
 def _key_filled(bound: Bound, cells: Patch, old: Sequence[Cell] | None) -> Patch:

@@ -144,6 +144,8 @@ class _Compiling:
         table = self._layouts[name].table
         rule = self._map.tables.get(name)
         always = None if rule is not None else self._whole(name)
+        if table.persistence == "u":
+            raise _CannotSay(name, "is unlogged: its changes are in no log")
         if not table.key and table.replica_identity != "f":
             raise _CannotSay(name, "has no primary key and no REPLICA IDENTITY FULL")
         if table.replica_identity != "f" and set(table.identity_columns) != set(table.key):
