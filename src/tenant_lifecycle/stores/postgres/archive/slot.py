@@ -33,7 +33,7 @@ def slot_name(name: str) -> str:
 
 
 def create(database: Database, name: str) -> int:
-    """Publish the tables and make the slot; its position. Idempotent.
+    """Publish the tables and make the slot; its position. Idempotent; a slot that has lost changes is made anew.
 
     Raises:
         StoreBusy: open transactions or locks held it up; says whose.
@@ -42,6 +42,9 @@ def create(database: Database, name: str) -> int:
     with database.session() as conn:
         publish(conn, database, name, archived(conn, database).rules)
         found = conn.execute(_SLOT, (slot_name(name),)).fetchone()
+        if found is not None and found[1]:
+            conn.execute("SELECT pg_drop_replication_slot(%s)", (slot_name(name),))
+            found = None
         if found is None:
             slots.create_slot(conn, database.name, slot_name(name), slots.SLOT_WAIT_S)
             found = conn.execute(_SLOT, (slot_name(name),)).fetchone()
