@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,10 +35,7 @@ class Folded:
 
     items: Items
     columns: dict[str, tuple[str, ...]]
-    sees: object
-    #: Sets whose rows have no key: equal ones are counted. A base may see a commit that is later in the log than one
-    #: that it does not see, so the number in a key is not always the one that the base goes on with.
-    keyless: frozenset[str]
+    sees: Callable[[int], bool]
     unknown: set[tuple[str, bytes]] = field(default_factory=set)
     last: int = 0
 
@@ -46,15 +43,11 @@ class Folded:
         if frame.position <= self.last:
             return  # again, after a restart
         self.last = frame.position
-        if self.sees(frame.xid):  # type: ignore[operator]
+        assert frame.xid is not None
+        if self.sees(frame.xid):
             return
         for op in frame.ops:
             match op:
-                case Upsert(name, key, cells) if name in self.keyless:
-                    self.items[name, self._free(name, key)] = cells  # type: ignore[assignment]
-                case Delete(name, key) if name in self.keyless:
-                    last = int.from_bytes(self._free(name, key)[-8:], "big") - 1
-                    del self.items[name, key[:-8] + last.to_bytes(8, "big")]
                 case Upsert(name, key, cells, old_key):
                     before = self.items.pop((name, old_key or key), None)
                     whole = [before[i] if cell is UNCHANGED else cell for i, cell in enumerate(cells)]  # type: ignore[index]
@@ -69,12 +62,6 @@ class Folded:
                     self.unknown.add((name, key))
                 case Reshape():
                     self._reshape(op)
-
-    def _free(self, name: str, key: bytes) -> bytes:
-        number = 0
-        while (name, key[:-8] + number.to_bytes(8, "big")) in self.items:
-            number += 1
-        return key[:-8] + number.to_bytes(8, "big")
 
     def _reshape(self, op: Reshape) -> None:
         old = self.columns[op.shape.set]
@@ -114,10 +101,7 @@ class Archiving:
                     name: tuple(c.name for c in shape.columns) for name, shape in reading.shapes.items()
                 }
                 assert reading.snapshot is not None
-                self.folded[tenant] = Folded(
-                    items, columns, reading.snapshot.sees,
-                    frozenset(name for name, shape in reading.shapes.items() if not shape.key),
-                )  # fmt: skip
+                self.folded[tenant] = Folded(items, columns, reading.snapshot.sees)
 
     def pump(self, *, confirm: bool = True, timeout_s: float = 60.0) -> None:
         """Read until everything committed before this call has come."""

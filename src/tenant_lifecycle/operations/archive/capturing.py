@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tenant_lifecycle.backups.contract import Covered
 from tenant_lifecycle.errors import LifecycleError, StoreBusy, WrongState
@@ -52,6 +53,8 @@ class KeyedSource:
     tenants: Callable[[], list[TenantId]]
     #: Microseconds since 1970 by the judge's clock.
     clock: Callable[[], int]
+    #: A file that outlives this process: which life of journal and store was archived last.
+    memory: Path
 
     @property
     def name(self) -> str:
@@ -92,6 +95,7 @@ class KeyedArchiver:
         self._frames: dict[TenantId, list[Frame]] = defaultdict(list)
         self._position = 0
         self._life = ""
+        self._goes_on = False
         self._flushed_at = time.monotonic()
 
     def step(self) -> None:
@@ -122,14 +126,20 @@ class KeyedArchiver:
         life = f"{self._journal.journal_epoch()}|{self._store.incarnation()}"
         if life == self._life:
             return
-        if self._life:
-            logger.warning("archive %s: journal or store began anew; so does the archive", self.source.name)
-        self._life = life
-        self._opened, self._frames = {}, defaultdict(list)
+        self._life, self._opened, self._frames = life, {}, defaultdict(list)
         last = self._line.through()
-        now_us = self.source.clock()
-        self._position = max(now_us, last.through_position if last else 0)
-        self.reach = Reach(self._position, max(now_us, last.through_us if last else 0))
+        self._goes_on = last is not None and _read(self.source.memory) == life
+        if last is not None and self._goes_on:
+            self.reach = Reach(last.through_position, last.through_us)
+        else:
+            logger.warning("archive %s: journal or store began anew, and the archive does", self.source.name)
+            now_us = self.source.clock()
+            self.reach = Reach(
+                max(now_us, last.through_position if last else 0), max(now_us, last.through_us if last else 0)
+            )
+            self.source.memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.source.memory.write_text(life)
+        self._position = self.reach.position
 
     # -- journals
 
@@ -137,13 +147,15 @@ class KeyedArchiver:
         if tenant in self._opened:
             return
         feed = feed_of(tenant, self.source.environment)
+        # Nothing was missed while no archiver ran: the journal went on.
+        kept = self._goes_on and self._journal.journal_open(feed)
         try:
             self._journal.open_journal(feed)
         except (WrongState, StoreBusy) as exc:
             self._shut[tenant] = str(exc)
             return
         self._shut.pop(tenant, None)
-        self._opened[tenant] = _Opened(feed, self.source.clock())
+        self._opened[tenant] = _Opened(feed, 0 if kept else self.source.clock())
 
     def _not_journaled(self) -> list[Finding]:
         count = len(self._shut)
@@ -251,6 +263,13 @@ class KeyedArchiver:
             # The tenant left: with its fence row went its journal.
             self._opened.pop(opened.feed.tenant, None)
             raise
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def _closed(entries: Sequence[Touch]) -> dict[bytes, list[Touch]]:

@@ -12,7 +12,7 @@ from tenant_lifecycle.model.names import TenantId
 
 #: Ops of more bytes than this go to disk.
 PIECE_BYTES = 8 << 20
-#: Positions that lie between a commit record and the next record: no commit record is shorter.
+#: Positions inside of a commit record: none is shorter.
 _POSITIONS = 32
 #: What an op costs besides its cells.
 _OP_BYTES = 200
@@ -53,7 +53,8 @@ class Transaction:
     def frames(self, commit: int, at_us: int, xid: int) -> Iterator[list[tuple[TenantId, Frame]]]:
         """Pieces of about `PIECE_BYTES` (of more, where there would be too many); a tenant once in each.
 
-        The pieces of a transaction have positions from its commit record's on, and the same moment.
+        Their positions lie inside of the commit record, behind its beginning: where the record before it ends, an
+        earlier stretch of the log may end. They have the same moment.
         """
         together = -(-(self._pieces + 1) // _POSITIONS)
         waiting: _Ops = {}
@@ -63,10 +64,10 @@ class Transaction:
                 waiting.setdefault(tenant, []).extend(some)
             count += 1
             if count == together:
-                yield _framed(waiting, commit + number, at_us, xid)
+                yield _framed(waiting, commit + 1 + number, at_us, xid)
                 waiting, count, number = {}, 0, number + 1
         if waiting:
-            yield _framed(waiting, commit + number, at_us, xid)
+            yield _framed(waiting, commit + 1 + number, at_us, xid)
         self.close()
 
     def _each(self) -> Iterator[_Ops]:
