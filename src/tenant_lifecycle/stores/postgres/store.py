@@ -45,6 +45,7 @@ from tenant_lifecycle.stores.erasing import (
     Settled,
 )
 from tenant_lifecycle.stores.postgres import (
+    bound,
     close,
     copy,
     counters,
@@ -310,6 +311,9 @@ class PostgresStore:
         return erasurecheck.erasure_findings(
             self.database, tenant, self.options.physical, self.options.wal_archive_days
         )
+
+    def bound(self, tenant: TenantId) -> Mapping[str, frozenset[str]]:
+        return bound.bound(self.database, tenant)
 
     def doomed(self, tenant: TenantId, check: Check) -> Iterator[Batch]:
         return doomed.doomed(self.database, tenant, check)
