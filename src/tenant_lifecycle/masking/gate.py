@@ -209,7 +209,7 @@ class Gate:
             for where, count in self._source.counts.items()
             if self._masker.wants(*where.split(" ", 1))
         }
-        left_out = self._masker.left_out
+        left_out = {where.replace(" public.", " "): count for where, count in self._masker.left_out.items()}
         return [
             f"{where}: {self._clone.counts[where]} items, {count - left_out.get(where, 0)} expected"
             for where, count in sorted(wanted.items())
