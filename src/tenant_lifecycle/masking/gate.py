@@ -132,7 +132,7 @@ class Gate:
                         self._leak("value", hit.kind, f"{where}.{field.name}", hit.handle)
         self._look_at_forms(where, [field for field in fields if field.formed])
         for field in fields:
-            whole = self._sweep.whole(field.text)
+            whole = self._sweep.whole(field.text) if field.formed and not field.kept else None
             if whole is not None and whole.kind == TENANT:
                 self._leak("value", TENANT, f"{where}.{field.name}", whole.handle)
             if not field.readable:

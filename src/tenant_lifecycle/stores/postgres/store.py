@@ -67,7 +67,7 @@ from tenant_lifecycle.stores.postgres import (
     split,
     verifiercheck,
 )
-from tenant_lifecycle.stores.postgres.backup import base
+from tenant_lifecycle.stores.postgres.backup import base, ids
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.feed import follower, slots
 from tenant_lifecycle.stores.postgres.options import Options, read_options
@@ -280,6 +280,11 @@ class PostgresStore:
 
     def read_base(self, tenant: TenantId, check: Check) -> AbstractContextManager[BaseReading]:
         return base.read_base(self.database, tenant, check, self.options.migration_version)
+
+    # -- ReservesIds
+
+    def reserve_ids(self, set_name: str, column: str, count: int) -> int | None:
+        return ids.reserve_ids(self.database, set_name, column, count)
 
     # -- Removes
 
