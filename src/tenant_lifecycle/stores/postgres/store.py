@@ -70,7 +70,7 @@ from tenant_lifecycle.stores.postgres import (
     split,
     verifiercheck,
 )
-from tenant_lifecycle.stores.postgres.backup import base, check, preview
+from tenant_lifecycle.stores.postgres.backup import base, check, ids, preview
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.feed import follower, slots
 from tenant_lifecycle.stores.postgres.options import Options, read_options
@@ -299,6 +299,11 @@ class PostgresStore:
 
     def previews(self) -> list[str]:
         return preview.previews(self.database)
+
+    # -- ReservesIds
+
+    def reserve_ids(self, set_name: str, column: str, count: int) -> int | None:
+        return ids.reserve_ids(self.database, set_name, column, count)
 
     # -- Removes
 
