@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tenant_lifecycle.backups.contract import Storage
 from tenant_lifecycle.backups.log.journal import TenantLog
+from tenant_lifecycle.backups.log.slot import SlotLog
+from tenant_lifecycle.backups.log.stretch import Line
 from tenant_lifecycle.backups.naming import Directory
 from tenant_lifecycle.backups.sealing import Sealer
 from tenant_lifecycle.backups.storage_folder import FolderStorage
@@ -13,6 +16,7 @@ from tenant_lifecycle.errors import KeyUnavailable
 from tenant_lifecycle.model.backup.items import Delete, Frame, Upsert
 from tenant_lifecycle.model.names import TenantId
 
+SLOT = Line("postgres", environment="blue")
 REPOSITORY = b"r" * 16
 ACME = TenantId("acme")
 #: Begins like the other, and is hostile.
@@ -49,8 +53,12 @@ class Rig:
         sealer = Sealer(self.keys[tenant], REPOSITORY, directory.tenant_hash)
         return TenantLog(self.storage, sealer, directory)
 
-    def own_sealer(self) -> Sealer:
-        return Sealer(Keys(b"o" * 32), REPOSITORY, bytes(32))
+    def slot(self, storage: Storage | None = None) -> SlotLog:
+        sealer = Sealer(Keys(b"o" * 32), REPOSITORY, bytes(32))
+        return SlotLog(storage or self.storage, sealer, SLOT, self.log)
+
+    def by_directory(self, path: str) -> TenantLog:
+        return next(log for log in map(self.log, self.keys) if log.directory.path == path)
 
     def files(self) -> list[Path]:
         return sorted(

@@ -127,6 +127,25 @@ class TenantLog:
             self._remember(line, newest[-1].name, heading_of(newest[-1].name, data), data)
         return self._headings[self._heads[line][0]] if line in self._heads else None
 
+    def newest(self, line: Line) -> tuple[str, str]:
+        """Name and digest of the newest segment; there is one."""
+        self.head(line)
+        return self._heads[line]
+
+    def check_there(self, line: Line, names: Sequence[str]) -> None:
+        """Whether these segments are still in the log, or older than everything that is.
+
+        Raises:
+            RepositoryDamaged: the end of the log is missing.
+        """
+        head = self.head(line)
+        for name in names:
+            if head is None or name > self.newest(line)[0]:
+                raise RepositoryDamaged(
+                    f"{name}: is not in the repository, though everything up to it was written",
+                    next_step="bring it back from the other region: tenantctl backup check --repair",
+                )
+
     def head_digest(self, line: Line) -> str:
         """Of the newest segment that is known; empty before the first."""
         return self._heads[line][1] if line in self._heads else ""
