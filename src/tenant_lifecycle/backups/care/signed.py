@@ -19,10 +19,10 @@ _DOMAIN = b"tenant-lifecycle care note\0"
 class Signs(Protocol):
     """The repository's signing key; `verifies` needs its public half only."""
 
-    def sign(self, data: bytes) -> bytes:
+    def sign(self, message: bytes) -> bytes:
         """64 bytes, Ed25519."""
 
-    def verifies(self, data: bytes, signature: bytes) -> bool: ...
+    def verifies(self, signature: bytes, message: bytes) -> bool: ...
 
 
 def signed(name: str, body: Mapping[str, Any], signs: Signs) -> bytes:
@@ -46,7 +46,7 @@ def read_signed(name: str, data: bytes, signs: Signs) -> Mapping[str, Any]:
         raise RepositoryDamaged(
             f"{name}: is no signed note", next_step="tenantctl backup check --repair"
         ) from exc
-    if not exact or not signs.verifies(_bound(name, body), signature):
+    if not exact or not signs.verifies(signature, _bound(name, body)):
         raise RepositoryDamaged(
             f"{name}: was changed, or is not signed by us", next_step="tenantctl backup check --repair"
         )
