@@ -15,9 +15,9 @@ class KeySigns:
     def sign(self, data: bytes) -> bytes:
         return self._key.sign(data)
 
-    def verifies(self, data: bytes, signature: bytes) -> bool:
+    def verifies(self, signature: bytes, message: bytes) -> bool:
         try:
-            self._key.public_key().verify(signature, data)
+            self._key.public_key().verify(signature, message)
         except InvalidSignature:
             return False
         return True
