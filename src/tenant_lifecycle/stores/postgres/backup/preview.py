@@ -32,9 +32,6 @@ from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.owned import columns_sql, table_sql
 from tenant_lifecycle.stores.postgres.tables import PREVIEW_MARK
 
-#: Name of a preview's key where the base does not say what its table's is called.
-_KEY = "tl_preview_key"
-
 
 @dataclass(slots=True)
 class PostgresPreview:
@@ -160,10 +157,11 @@ def _add_key(one: PreviewSet, facts: Mapping[str, Any]) -> sql.Composed:
 
 
 def _key_name(one: PreviewSet, facts: Mapping[str, Any]) -> str:
+    """As it is called at the live table, for migrations; a name of its own where the table has another name too."""
     names = [
         rule["name"] for rule in facts.get("rules", ()) if rule["set"] == one.set and rule["type"] == "p"
     ]
-    return str(names[0]) if names else _KEY
+    return str(names[0]) if names and one.table.name == one.live.name else f"{one.table.name[:50]}_tl_key"
 
 
 def _load(database: Database, name: str, set_name: str, items: Iterable[Item], check: Check) -> int:
