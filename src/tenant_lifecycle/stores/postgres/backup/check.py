@@ -51,7 +51,7 @@ def _columns(
     for name in sorted(resolved.unmapped):
         text = f"no rule of the ownership map mentions {name}"
         yield refuse(database.name, "pg.unmapped", text, "add a rule for it")
-    wanted = register.Registered("check", tenant, facts, register.place_sets("check", shapes, facts))
+    wanted = register.Registered("check", tenant, facts, register.place_sets("check", shapes, facts), "")
     for finding in mismatches(wanted, resolved, tables):
         if hook is None:
             step = "restore a backup of this schema's version, or configure migrations for this store"

@@ -73,10 +73,11 @@ def open_preview(
     """The preview of that name, created empty if it is not there. Idempotent.
 
     Raises:
-        WrongState: it is there for another tenant, or for another base.
+        WrongState: it is there for another tenant, or in other shapes.
         StoreRejected: a type of a column is not known here.
     """
-    wanted = Registered(name, tenant, facts, register.place_sets(name, shapes, facts))
+    placed = register.place_sets(name, shapes, facts)
+    wanted = Registered(name, tenant, facts, placed, register.digest_of(shapes.values()))
     with database.session() as conn, translating(database.name):
         ours.install(conn)
         with conn.transaction():
@@ -84,7 +85,7 @@ def open_preview(
             found = register.find(conn, name)
             if found is None:
                 _create(conn, database.name, wanted)
-            elif not _same(found, wanted):
+            elif (found.tenant, found.made_as) != (tenant, wanted.made_as):
                 raise WrongState(
                     f"{database.name}: preview {name} is of another restore",
                     next_step="discard it, or choose another name",
@@ -96,11 +97,6 @@ def previews(database: Database) -> list[str]:
     """Names of those that are there."""
     with database.session() as conn, translating(database.name):
         return register.names(conn)
-
-
-def _same(found: Registered, wanted: Registered) -> bool:
-    """A migrated preview has other shapes than its base; what it was made from stands in the facts."""
-    return found.tenant == wanted.tenant and dict(found.facts) == dict(wanted.facts)
 
 
 def _create(conn: Connection, store: str, preview: Registered) -> None:
