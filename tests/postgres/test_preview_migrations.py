@@ -209,7 +209,7 @@ def test_a_migration_that_touches_what_is_live_is_undone(
     run(database, "INSERT INTO plans VALUES (1, 'gold')")
     before = every_row(database)
     preview = load(store, base)
-    with pytest.raises(StoreRejected, match="which is live|of its own"):
+    with pytest.raises(StoreRejected, match=r"which is live|of its own"):
         _migrate(preview)
     assert every_row(database) == before
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
 from fence_sample import sample
+from psycopg import conninfo
 from restore_sample import (
     KEY,
     A,
@@ -34,6 +36,7 @@ from tenant_lifecycle.errors import (
     WrongState,
 )
 from tenant_lifecycle.model.backup.items import Item
+from tenant_lifecycle.model.findings import refusals
 from tenant_lifecycle.model.names import TableName
 from tenant_lifecycle.model.ownership import Global, OwnershipMap
 from tenant_lifecycle.stores.base import FenceState
@@ -371,6 +374,28 @@ def test_previews_are_seen_by_who_looks_for_what_is_left_of_a_tenant(
 ) -> None:
     preview = load(store, read(store))
     assert any("tl_preview_test" in place.name for place in Eyes(database).places())
+    assert "pg.preview" in {one.code for one in refusals(store.erasure_findings(A))}
+    assert "pg.preview" not in {one.code for one in refusals(store.erasure_findings(B))}
     preview.discard()
+    assert "pg.preview" not in {one.code for one in refusals(store.erasure_findings(A))}
     assert ask(database, "SELECT count(*) FROM tenant_lifecycle.preview_set") == [(0,)]
     assert not any("tl_preview_test" in place.name for place in Eyes(database).places())
+
+
+def test_a_role_that_may_not_restore_is_told_before(store: PostgresStore, database: Database) -> None:
+    reading = read(store).reading
+    role = f"r_{uuid.uuid4().hex[:12]}"
+    run(database, f"CREATE ROLE {role} LOGIN", f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    dsn = conninfo.make_conninfo(database.dsn, user=role)
+    weak = PostgresStore(Database(database.name, "blue", dsn, database.map))
+    codes = {one.code for one in refusals(weak.check_restore(A, reading.shapes, reading.facts))}
+    assert codes == {"pg.rights", "pg.replica-role"}
+    weak.close()
+    run(database, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+def test_an_extension_and_a_newer_server_are_warned_of(store: PostgresStore) -> None:
+    reading = read(store).reading
+    facts = {**reading.facts, "server_version": 990001, "extensions": {"vector": "0.8.0"}}
+    found = store.check_restore(A, reading.shapes, facts)
+    assert [one.code for one in found] == ["pg.version", "pg.version"] and not refusals(found)

@@ -22,9 +22,10 @@ from tenant_lifecycle.model.names import TableName
 from tenant_lifecycle.stores.base import Check
 from tenant_lifecycle.stores.postgres.connection import Connection
 
-
 #: Statements that would end the one transaction which all files are run in. (``BEGIN`` of a function has no semicolon.)
-_ENDS = re.compile(rb"^\s*(BEGIN|START\s+TRANSACTION|COMMIT|ROLLBACK)(\s+(WORK|TRANSACTION))?\s*;", re.I | re.M)
+_ENDS = re.compile(
+    rb"^\s*(BEGIN|START\s+TRANSACTION|COMMIT|ROLLBACK)(\s+(WORK|TRANSACTION))?\s*;", re.I | re.M
+)
 
 
 class HookKind(StrEnum):
