@@ -26,6 +26,7 @@ from tenant_lifecycle.stores.postgres.backup.migrate import migrate
 from tenant_lifecycle.stores.postgres.backup.promote import promote
 from tenant_lifecycle.stores.postgres.backup.refused import naming_no_values
 from tenant_lifecycle.stores.postgres.backup.register import PreviewSet, Registered
+from tenant_lifecycle.stores.postgres.backup.room import take_room
 from tenant_lifecycle.stores.postgres.connection import Connection, translating
 from tenant_lifecycle.stores.postgres.copy import BUFFER_BYTES, CHECK_EVERY_BYTES, read_blocks
 from tenant_lifecycle.stores.postgres.database import Database
@@ -174,6 +175,7 @@ def _load(database: Database, name: str, set_name: str, items: Iterable[Item], c
             preview = register.get(conn, database.name, name)
             one = _set_of(preview, set_name)
             with conn.transaction(), naming_no_values(database.name, set_name):
+                take_room(conn)
                 rows = _replace(conn, database.name, one, preview.facts, items, check)
                 register.set_loaded(conn, name, set_name, rows)
             conn.execute(sql.SQL("ANALYZE {}").format(table_sql(one.table)))
@@ -249,6 +251,8 @@ def _fingerprints(database: Database, name: str, key: bytes) -> Mapping[str, Fin
     try:
         with translating(database.name):
             use_text_settings(conn)
+            conn.execute("BEGIN READ ONLY")
+            take_room(conn)
             found = {}
             for one in register.get(conn, database.name, name).sets.values():
                 rows = select_rows(one.shape, table_sql(one.table), sql.SQL("true"))
