@@ -399,3 +399,23 @@ def test_an_extension_and_a_newer_server_are_warned_of(store: PostgresStore) -> 
     facts = {**reading.facts, "server_version": 990001, "extensions": {"vector": "0.8.0"}}
     found = store.check_restore(A, reading.shapes, facts)
     assert [one.code for one in found] == ["pg.version", "pg.version"] and not refusals(found)
+
+
+def test_values_that_are_equal_and_not_the_same_are_restored(
+    store: PostgresStore, database: Database
+) -> None:
+    run(
+        database,
+        "ALTER TABLE docs ADD amount numeric DEFAULT 1.10, ADD zero float8 DEFAULT '-0', ADD j json DEFAULT '{\"a\" : 1}'",
+    )
+    preview = load(store, read(store))
+    before = every_row(database)
+    run(
+        database,
+        "UPDATE docs SET amount = 1.1 WHERE id = 1",
+        "UPDATE docs SET zero = 0 WHERE id = 2",
+        "UPDATE docs SET j = '{\"a\":1}' WHERE id = 3",
+    )
+    assert unequal(preview) == {"public.docs": (0, 0, 3)}
+    promote(preview)
+    assert every_row(database) == before
