@@ -220,6 +220,11 @@ class Arrived:
 class Archive(Protocol):
     """One database's change log while it is archived, for all tenants at once."""
 
+    #: Where it begins: what was confirmed before. Later than that if changes are lost in between (the index of owners,
+    #: the slot): then there is a gap, and bases are needed anew.
+    begins_position: int
+    begins_us: int
+
     def read(self, timeout_s: float) -> Arrived:
         """The next changes, or only a later ``complete_us`` if nothing happened (heartbeats).
 
@@ -232,6 +237,9 @@ class Archive(Protocol):
 
     def held_bytes(self) -> int:
         """Bytes of log that the store keeps for us."""
+
+    def room_bytes(self) -> int | None:
+        """How many it keeps at most before it gives up on us; None: until its disk is full."""
 
     def close(self) -> None:
         """Stop reading; what was not confirmed comes again."""
