@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +14,10 @@ from tenant_lifecycle.model.backup.items import Item
 from tenant_lifecycle.model.backup.vector_value import VectorValue
 from tenant_lifecycle.model.findings import refusals
 from tenant_lifecycle.model.keymap import Family
+from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.templates import Template
 from tenant_lifecycle.stores.backing import Backs, Captures, Clocked, Previews
+from tenant_lifecycle.stores.erasing import Erasing
 from tenant_lifecycle.stores.pinecone.patience import Patience
 
 HOSTILE = ["'; DROP", "*", "?", "[a]", "{1}", "a/b", "a#b%20", "'\"\n", "~" * 500]
@@ -154,6 +151,13 @@ def test_a_preview_is_nobodys_data_and_goes_without_a_trace(full: Pair) -> None:
     assert [name for name in left if "preview" in name] == []
 
 
+def test_erasing_a_tenant_erases_their_previews_and_nobody_elses(full: Pair) -> None:
+    preview_of(full.source, base_of(full.source, "1"), "1")
+    preview_of(full.source, base_of(full.source, "12"), "12", "p_2")
+    full.source.settle(Erasing("erase_1", TenantId("1"), 9), [], go_on)
+    assert full.source.previews() == ["p_2"]
+
+
 def test_a_set_is_loaded_anew_when_loading_was_cut_off(full: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tenant_lifecycle.stores.pinecone.preview.WAITING", 20)
     base = base_of(full.source, "1")
@@ -247,49 +251,3 @@ def test_an_index_with_other_vectors_is_refused(full: Pair, new_pair: Callable[.
     facts = {"index": {**base.facts["index"], "values": "1536 dimensions, dotproduct"}}
     found = refusals(full.source.check_restore("1", {**base.shapes, "x": base.shapes["docs"]}, facts))  # type: ignore[arg-type]
     assert {one.code for one in found} == {"pinecone.model-mismatch", "pinecone.unmapped"}
-
-
-_PROMOTER = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from pinecone_pair import FAMILIES, API_KEY
-from tenant_lifecycle.model.keymap import KeyMap, TenantIds
-from tenant_lifecycle.model.ownership import OwnershipMap
-from tenant_lifecycle.model.templates import Template
-from tenant_lifecycle.stores.backing import Writing
-from tenant_lifecycle.stores.pinecone.store import PineconeStore
-store = PineconeStore.from_config(name="vectors", environment="blue",
-    settings={"api_key": API_KEY, "index": sys.argv[3], "host": sys.argv[2]},
-    ownership=OwnershipMap(keys={"vectors": KeyMap(FAMILIES, (Template.parse("global-*"),))}),
-    ids=lambda tenant: TenantIds({"collection": frozenset({"old"})}))
-preview = store.open_preview("1", "p_1", {}, {})
-print("begins", flush=True)
-preview.promote(Writing("restore_1", "1", 5), ["parts"], lambda: None)
-print("done", flush=True)
-"""
-
-
-def test_a_promotion_that_is_killed_is_ended_by_the_next(full: Pair) -> None:
-    full.blue.upsert(vectors=[vector(f"w{n:04d}", n) for n in range(1_000)], namespace="1--b")
-    base, before = base_of(full.source, "1"), others(full)
-    preview = preview_of(full.source, base, "1")
-    killed = 0
-    for wait in (0.05, 0.2):
-        full.blue.upsert(vectors=[vector(f"w{n:04d}", -1.0) for n in range(0, 1_000, 2)], namespace="1--b")
-        full.blue.delete(ids=["v001", "w0999"], namespace="1--b")
-        arguments = [
-            sys.executable,
-            "-c",
-            _PROMOTER,
-            str(Path(__file__).parent),
-            full.servers[0].host,
-            full.name,
-        ]
-        process = subprocess.Popen(arguments, stdout=subprocess.PIPE)
-        assert process.stdout is not None and process.stdout.readline() == b"begins\n"
-        time.sleep(wait)
-        process.send_signal(signal.SIGKILL)
-        killed += process.communicate()[0] == b""
-    assert killed
-    preview.promote(writing("1"), None, go_on)
-    assert base_of(full.source, "1").fingerprints() == base.fingerprints() and others(full) == before

@@ -19,6 +19,7 @@ from tenant_lifecycle.model.ownership import OwnershipMap
 from tenant_lifecycle.model.templates import Template
 from tenant_lifecycle.stores.backing import Backs, Captures, Clocked, Previews
 from tenant_lifecycle.stores.base import Feed
+from tenant_lifecycle.stores.erasing import Erasing
 from tenant_lifecycle.stores.qdrant import keys
 from tenant_lifecycle.stores.qdrant.store import QdrantStore
 
@@ -198,6 +199,13 @@ def test_a_preview_is_nobodys_data_and_goes_without_a_trace(full: Rig) -> None:
     assert full.store.previews() == []
     left = [one.name for one in full.client.get_collections().collections]
     assert [name for name in left if "preview" in name] == []
+
+
+def test_erasing_a_tenant_erases_their_previews_and_nobody_elses(full: Rig) -> None:
+    preview_of(full.store, base_of(full.store, US), US)
+    preview_of(full.store, base_of(full.store, "12"), "12", "p_2")
+    full.store.settle(Erasing("erase_1", TenantId("1"), 9), [], go_on)
+    assert full.store.previews() == ["p_2"]
 
 
 def test_a_set_is_loaded_anew_when_loading_was_cut_off(full: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from tenant_lifecycle.model.backup.shape import Shape
 from tenant_lifecycle.model.backup.vector_value import VectorValue
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Check
-from tenant_lifecycle.stores.keyed import About, checked_name, short
+from tenant_lifecycle.stores.keyed import About, checked_name, refuse_another_tenants, short
 from tenant_lifecycle.stores.pinecone import keys as keyform
 from tenant_lifecycle.stores.pinecone import ours
 from tenant_lifecycle.stores.pinecone.copying import vectors
@@ -82,8 +82,11 @@ def open_spaces(side: Side, tenant: TenantId, name: str, shapes: Mapping[str, Sh
 
     Raises:
         UsageError: the name is none.
+        WrongState: it is another tenant's.
     """
     spaces, patience = Spaces(side, tenant, checked_name(name)), Patience()
+    owners = [owner for known, owner in _all(side, patience) if known == name]
+    refuse_another_tenants(side.name, name, owners, short(tenant))
     about = spaces.noted(patience) or About(tenant, tuple(shapes), more={"spaces": {}})
     spaces.note(about.seeing(side.ids(tenant)), patience)
     return spaces

@@ -18,7 +18,7 @@ from tenant_lifecycle.errors import IntegrityError, WrongState
 from tenant_lifecycle.model.keymap import ResolvedKeys, Treatment
 from tenant_lifecycle.stores.backing import SetDiff, Writing
 from tenant_lifecycle.stores.base import Check, Feed
-from tenant_lifecycle.stores.keyed import About, chosen, kind_of, printable, set_diff
+from tenant_lifecycle.stores.keyed import About, check_writing, chosen, kind_of, printable, set_diff
 from tenant_lifecycle.stores.pinecone import keys as keyform
 from tenant_lifecycle.stores.pinecone import ours
 from tenant_lifecycle.stores.pinecone.patience import Patience
@@ -144,6 +144,7 @@ def promote(spaces: Spaces, writing: Writing, sets: Sequence[str] | None, check:
         Fenced: a newer driver was here.
         WrongState: a namespace is not the tenant's; nothing was written.
     """
+    check_writing(spaces.side.name, writing, spaces.tenant)
     feed = Feed(writing.name, writing.tenant, writing.token)
     both = facing(spaces, check)
     wanted = chosen(both.about, sets)

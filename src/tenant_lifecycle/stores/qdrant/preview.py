@@ -19,7 +19,7 @@ from tenant_lifecycle.model.backup.shape import Shape
 from tenant_lifecycle.model.backup.vector_value import VectorValue
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Check
-from tenant_lifecycle.stores.keyed import About, checked_name, short
+from tenant_lifecycle.stores.keyed import About, checked_name, refuse_another_tenants, short
 from tenant_lifecycle.stores.qdrant import keys as keyform
 from tenant_lifecycle.stores.qdrant import ours
 from tenant_lifecycle.stores.qdrant.backup import described, item_of, made_like
@@ -71,9 +71,12 @@ def open_beside(
 
     Raises:
         UsageError: the name is none.
+        WrongState: it is another tenant's.
     """
     beside = Beside(side, tenant, checked_name(name))
     more = {"made": dict(facts.get("collections", {})), "sets": {}}
+    owners = [owner for known, owner in _all(side) if known == name]
+    refuse_another_tenants(side.name, name, owners, tenant)
     about = beside.noted() or About(tenant, tuple(shapes), more=more)
     beside.note(about.seeing(side.ids(tenant)))
     return beside

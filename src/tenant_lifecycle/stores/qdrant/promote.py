@@ -17,7 +17,7 @@ from tenant_lifecycle.errors import WrongState
 from tenant_lifecycle.model.keymap import ResolvedKeys, Treatment
 from tenant_lifecycle.stores.backing import SetDiff, Writing
 from tenant_lifecycle.stores.base import Check, Feed
-from tenant_lifecycle.stores.keyed import About, chosen, kind_of, printable, set_diff
+from tenant_lifecycle.stores.keyed import About, check_writing, chosen, kind_of, printable, set_diff
 from tenant_lifecycle.stores.qdrant import keys as keyform
 from tenant_lifecycle.stores.qdrant import ours
 from tenant_lifecycle.stores.qdrant.backup import sets as kept
@@ -149,6 +149,7 @@ def promote(beside: Beside, writing: Writing, sets: Sequence[str] | None, check:
         Fenced: a newer driver was here.
         WrongState: something is not the tenant's; nothing was written.
     """
+    check_writing(beside.side.name, writing, beside.tenant)
     feed = Feed(writing.name, writing.tenant, writing.token)
     both = facing(beside)
     wanted = chosen(both.about, sets)
