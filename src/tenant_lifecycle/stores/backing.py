@@ -25,8 +25,8 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Check
 
 __all__ = [
-    "Archive", "Archives", "Arrived", "Backs", "BaseReading", "Captures", "CapturesBig", "Clocked", "Preview", "Previews",
-    "Remembers", "ReservesIds", "SetDiff", "Version", "Writing",
+    "Archive", "Archives", "Arrived", "Backs", "BaseReading", "Captures", "CapturesBig", "Clocked", "Migrates", "Preview",
+    "Previews", "Remembers", "ReservesIds", "SetDiff", "Version", "Writing",
 ]  # fmt: skip
 
 
@@ -109,6 +109,18 @@ class Preview(Protocol):
 
     def discard(self) -> None:
         """Remove the preview; safe to repeat."""
+
+
+@runtime_checkable
+class Migrates(Protocol):
+    """A preview that can be brought to the shape which the live sets have meanwhile; done after loading."""
+
+    def migrate(self, check: Check) -> Mapping[str, Shape]:
+        """Run the application's migrations on it if its shapes differ from the live ones; its shapes then. Repeatable.
+
+        Raises:
+            PreconditionRefused: it still does not fit; names the columns.
+        """
 
 
 @runtime_checkable
