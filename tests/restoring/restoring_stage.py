@@ -25,7 +25,8 @@ from tenant_lifecycle.operations.backup.session import BackupSession
 from tenant_lifecycle.operations.restore.definition import Restore
 from tenant_lifecycle.operations.restore.moments import Chosen, choose, moment_of
 from tenant_lifecycle.operations.restore.planning import RestorePlan, plan_restore
-from tenant_lifecycle.operations.restore.session import RestorePolicy, RestoreSession
+from tenant_lifecycle.model.backup.policy import RestorePolicy
+from tenant_lifecycle.operations.restore.session import RestoreSession
 
 ACME = TenantId("acme")
 NEIGHBOURS = ("acme2", "ac", "acme'; DROP TABLE item; --")
