@@ -24,3 +24,10 @@ def test_a_pause_budget_above_the_others_changes_nothing() -> None:
     budget = FlipBudget(pause_s=60.0)
     assert budget.for_attempt(1).pause_s == budget.lock_s + budget.marker_s
     assert budget.for_attempt(10_000) == budget.for_attempt(1)
+
+
+def test_the_way_back_takes_a_longer_pause_rather_than_another_attempt() -> None:
+    budget = FlipBudget()
+    forth, back = ([budget.for_attempt(n, back=way).pause_s for n in (1, 2, 3, 4)] for way in (False, True))
+    assert forth == [0.12] * 4
+    assert back == [0.12, 0.24, 0.48, 0.8]

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, replace
 
 #: Attempts that wait for a good moment, within `FlipBudget.pause_s`; each later one may take so many times more.
 PICKY_ATTEMPTS, GROWTH = 8, 1.5
+#: The same of a way back: something is wrong over there, so that a longer pause is better than another attempt.
+PICKY_ATTEMPTS_BACK, GROWTH_BACK = 1, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,11 @@ class FlipBudget:
     #: What sequences are raised above the source's value.
     counter_margin: int = 1_000
 
-    def for_attempt(self, number: int) -> FlipBudget:
+    def for_attempt(self, number: int, *, back: bool = False) -> FlipBudget:
         """The budget of the attempt with this number, from 1: half of the pause is for draining."""
         most = self.lock_s + self.marker_s
-        pause_s = min(most, self.pause_s * GROWTH ** min(max(0, number - PICKY_ATTEMPTS), 20))
+        picky, growth = (PICKY_ATTEMPTS_BACK, GROWTH_BACK) if back else (PICKY_ATTEMPTS, GROWTH)
+        pause_s = min(most, self.pause_s * growth ** min(max(0, number - picky), 20))
         return replace(self, pause_s=pause_s, lock_s=min(self.lock_s, pause_s / 2))
 
 

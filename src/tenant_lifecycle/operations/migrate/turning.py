@@ -85,7 +85,7 @@ def _look(session: Session, way: str) -> tuple[Action, int]:
 
 def _try_once(ctx: StepContext, session: Session, way: str, epoch: int, tries: int) -> FlipTiming | None:
     """One attempt; None if it was abandoned and is worth another try."""
-    budget = session.policy.flip.for_attempt(tries)
+    budget = session.policy.flip.for_attempt(tries, back=way == BACK)
     try:
         ensure_proved(ctx, way)
         _refuse_changed_shape(session, way)

@@ -142,7 +142,10 @@ def _carry(
     )
     size = unchecked = 0
     with conn.cursor() as cursor:
-        with cursor.copy(statement) as sink, closing(_read(source, reader, job.select())) as blocks:
+        with (
+            cursor.copy(statement) as sink,
+            closing(read_blocks(source.name, reader, job.select())) as blocks,
+        ):
             for block in blocks:
                 sink.write(block)
                 size += len(block)
@@ -172,9 +175,9 @@ def _refuse_if_newer_driver(conn: Connection, feed: Feed) -> None:
         raise Fenced(f"a newer driver than token {feed.token} writes for feed {feed.name}")
 
 
-def _read(source: Database, reader: Connection, statement: sql.Composed) -> Generator[bytes, None, None]:
-    """Blocks of at least `BUFFER_BYTES` (but the last), straight from libpq: a row costs no Python frame."""
-    with translating(source.name), reader.cursor() as cursor, cursor.copy(statement) as stream:
+def read_blocks(store: str, reader: Connection, statement: sql.Composed) -> Generator[bytes, None, None]:
+    """Blocks of whole rows, of at least `BUFFER_BYTES` (but the last), straight from libpq: a row costs no frame."""
+    with translating(store), reader.cursor() as cursor, cursor.copy(statement) as stream:
         pgconn = reader.pgconn
         rows: list[bytes | memoryview] = []
         size = 0

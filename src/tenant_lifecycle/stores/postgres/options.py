@@ -11,11 +11,13 @@ from tenant_lifecycle.stores.postgres.settle import Physical
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How rows are erased and searched here."""
+    """How rows are erased, searched, backed up and restored here."""
 
     physical: Physical = Physical.VACUUM
     #: Days for which archived WAL (and with it what was deleted) is kept; None: not said.
     wal_archive_days: int | None = None
+    #: A query for the version that the application's migrations have reached; None: Alembic's, if it is there.
+    migration_version: str | None = None
 
 
 def read_options(store: str, settings: Mapping[str, str]) -> Options:
@@ -36,4 +38,4 @@ def read_options(store: str, settings: Mapping[str, str]) -> Options:
             f"store {store}: wal_archive_days is {days!r}",
             next_step="write a whole number of days, at least 1",
         )
-    return Options(Physical(physical), int(days) if days else None)
+    return Options(Physical(physical), int(days) if days else None, settings.get("migration_version"))

@@ -6,6 +6,7 @@ Each ability is told in a module of its own; a method here is one call into it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tenant_lifecycle.errors import ConfigError
@@ -14,6 +15,7 @@ from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.keymap import IdSource, TenantIds
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.ownership import OwnershipMap
+from tenant_lifecycle.stores.backing import BaseReading
 from tenant_lifecycle.stores.base import (
     Check,
     Compared,
@@ -65,6 +67,7 @@ from tenant_lifecycle.stores.postgres import (
     split,
     verifiercheck,
 )
+from tenant_lifecycle.stores.postgres.backup import base
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.feed import follower, slots
 from tenant_lifecycle.stores.postgres.options import Options, read_options
@@ -272,6 +275,11 @@ class PostgresStore:
 
     def same_as(self, other: Store) -> bool:
         return sameness.same(self.database, _database(other))
+
+    # -- Backs
+
+    def read_base(self, tenant: TenantId, check: Check) -> AbstractContextManager[BaseReading]:
+        return base.read_base(self.database, tenant, check, self.options.migration_version)
 
     # -- Removes
 

@@ -1,0 +1,201 @@
+"""Masks a tenant's items on their way into a clone: first looked through, all of them, then masked one by one.
+
+::
+
+    masker = Masker(registry, key, Target("acme", "acme-staging"), row_keys={"postgres": row_key})
+    for shape in shapes: masker.prepare("postgres", shape, items(shape.set))
+    masker.ready()
+    for shape in shapes: preview.load(shape.set, masker.mask("postgres", shape, items(shape.set)))
+
+The first pass learns the tenant's people, its secrets, the ranges of its ids, the sizes of its groups, and every
+place without a rule; `ready` refuses with all of those by name. PostgreSQL is masked before stores whose vectors are
+made from its text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from tenant_lifecycle.errors import PreconditionRefused, WrongState
+from tenant_lifecycle.masking.aliases import aliases_of, replacement
+from tenant_lifecycle.masking.classes import SWEPT, DataType
+from tenant_lifecycle.masking.compiled import NamedMask, RowKey, RowMask, SetMask, coarsening
+from tenant_lifecycle.masking.embedding import Embedder, HashingEmbedder
+from tenant_lifecycle.masking.forms import Form
+from tenant_lifecycle.masking.kanonymity import Groups, groups_of
+from tenant_lifecycle.masking.keying import MaskingKey
+from tenant_lifecycle.masking.modes import Mode, data_types
+from tenant_lifecycle.masking.names import TABLE, Names
+from tenant_lifecycle.masking.people import People
+from tenant_lifecycle.masking.reading import Place, Reader
+from tenant_lifecycle.masking.registry import INTEGER_BITS, Registry, SetRules
+from tenant_lifecycle.masking.setting import Setting, Target
+from tenant_lifecycle.masking.text import Recognise, TextMasker
+from tenant_lifecycle.masking.transformers.amounts import Means
+from tenant_lifecycle.model.backup.items import Item
+from tenant_lifecycle.model.backup.parts import is_part
+from tenant_lifecycle.model.backup.shape import Shape
+from tenant_lifecycle.model.findings import Finding, Severity
+
+#: Of pseudonyms: the same key, version and table give the same ones.
+ALGORITHM = "mask-1"
+
+
+class Masker:
+    """One clone's masking. `prepare` and `mask` may run in several threads for different sets only."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        key: MaskingKey,
+        target: Target,
+        *,
+        types: Collection[DataType] = data_types(Mode.FULL),
+        row_keys: Mapping[str, RowKey] | None = None,
+        forms: Mapping[str, Form] | None = None,
+        embedder: Embedder | None = None,
+        recognisers: Sequence[Recognise] = (),
+    ) -> None:
+        """``row_keys``: by store with rows, how a row's key is made; ``forms``: by other store, how items are read.
+
+        Raises:
+            UsageError: the target is the tenant itself, or its mail would go to strangers.
+        """
+        target.check()
+        self._registry, self._key, self._types = registry, key, frozenset(types)
+        self._row_keys, self._forms, self._recognisers = row_keys or {}, forms or {}, recognisers
+        self.setting = Setting(key, target, People(key), embedder or HashingEmbedder())
+        self.reader = Reader(registry, self._forms, target.tenant)
+        self._unknown: dict[str, None] = {}
+        self._groups: dict[tuple[str, str], Groups] = {}
+        self._counts: Counter[str] = Counter()
+        self._ready = False
+
+    def facts(self) -> Mapping[str, str]:
+        """For the clone's manifest: what its pseudonyms hang on, the key aside."""
+        return {"algorithm": ALGORITHM, "names": TABLE, "embedder": self.setting.embedder.name}
+
+    def wants(self, store: str, set_name: str) -> bool:
+        """Whether the clone has the set at all."""
+        rules = self._registry.rules(store, set_name)
+        return rules is not None and rules.data in self._types
+
+    def findings(self, store: str, shapes: Mapping[str, Shape]) -> list[Finding]:
+        """What forbids or endangers masking, as far as columns tell it; see `ready` for the rest."""
+        return self._registry.findings(store, shapes)
+
+    def prepare(self, store: str, shape: Shape, items: Iterable[Item]) -> int:
+        """Look through a set; how many items it has. All sets, also those that the clone does not have."""
+        rules = self._rules(store, shape.set)
+        if rules is None:
+            self._unknown[f"{store} {shape.set}"] = None
+            return 0
+        count = 0
+        groups = self._counting(store, shape, rules)
+        coarse = coarsening(rules, shape, self.setting)
+        for item in items:
+            count += 1
+            if is_part(item.key):
+                continue
+            for place in self.reader.places(store, shape, item):
+                self._learn(place)
+            if groups is not None:
+                groups.add(coarse(item))
+        return count
+
+    def ready(self) -> None:
+        """End the first pass.
+
+        Raises:
+            PreconditionRefused: places without a rule; ``findings`` names each.
+        """
+        if self._unknown:
+            raise PreconditionRefused(
+                f"{len(self._unknown)} places have no rule in the masking registry: {', '.join(list(self._unknown)[:5])}",
+                findings=[_unknown(where) for where in self._unknown],
+                next_step="tenantctl clone plan proposes classes; review them and enter them in the registry",
+            )
+        setting = self.setting
+        setting.people.number_emails()
+        setting.names = Names(self._key, setting.people.name_words())
+        masker = TextMasker(
+            aliases_of(setting),
+            lambda kind, text: replacement(setting, kind, text),
+            setting.phones,
+            self._recognisers,
+        )
+        setting.text, setting.mentions = masker, masker.mentions
+        self._ready = True
+
+    def mask(self, store: str, shape: Shape, items: Iterable[Item]) -> Iterator[Item]:
+        """The clone's items of a set, as they come; none if the clone does not have the set.
+
+        Raises:
+            WrongState: `ready` was not called.
+        """
+        if not self._ready:
+            raise WrongState(
+                "the source was not looked through", next_step="prepare every set, then call ready"
+            )
+        if not self.wants(store, shape.set):
+            return
+        mask = self._compiled(store, shape)
+        for item in items:
+            masked = mask(item)
+            if masked is not None:
+                self._counts[f"{store} {shape.set}"] += 1
+                yield masked
+            elif not is_part(item.key):
+                self._counts["left out: vectors without text"] += 1
+
+    def pseudonym(self, kind: str, value: str) -> str:
+        """What a value of a kind has become; for whoever checks that it did."""
+        return replacement(self.setting, kind, value)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Items masked, by store and set."""
+        return dict(self._counts)
+
+    def close(self) -> None:
+        """Forget vectors that were kept for other stores."""
+        self.setting.shelf.close()
+
+    def _rules(self, store: str, set_name: str) -> SetRules | None:
+        return self._registry.rules(store, set_name)
+
+    def _compiled(self, store: str, shape: Shape) -> SetMask:
+        rules = self._rules(store, shape.set)
+        assert rules is not None
+        if rules.names:
+            return NamedMask(f"{store} {shape.set}", rules, self._forms[store], self.setting, self._types)
+        groups = self._groups.get((store, shape.set))
+        return RowMask(rules, shape, self.setting, self._types, self._row_keys[store], groups)
+
+    def _learn(self, place: Place) -> None:
+        rule = place.rule
+        if rule is None:
+            self._unknown[place.path] = None
+            return
+        if rule.cls in SWEPT and place.text:
+            self.setting.people.add(rule.kind, place.full or place.text)
+        elif rule.kind == "integer" and place.text.lstrip("-").isdecimal():
+            self.setting.see(rule.domain, int(place.text), INTEGER_BITS.get(place.type, 64))
+        elif rule.kind == "aggregate":
+            means: Any = self.setting.means.setdefault(rule.domain, Means(self.setting.target.k))
+            means.add(place.group, place.text)
+
+    def _counting(self, store: str, shape: Shape, rules: SetRules) -> Groups | None:
+        groups = groups_of(rules, shape, self.setting.target.k) if not rules.names else None
+        if groups is not None:
+            self._groups[store, shape.set] = groups
+        return groups
+
+
+def _unknown(where: str) -> Finding:
+    return Finding(
+        "masking.unclassified", Severity.REFUSAL, f"{where} has no class, so nobody knows what may be copied of it",
+        "enter its class in the masking registry",
+    )  # fmt: skip
