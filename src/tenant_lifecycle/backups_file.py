@@ -18,7 +18,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tenant_lifecycle.evidence_file import KeyConfig, read_key
-from tenant_lifecycle.model.backup.policy import TIERS, BackupPolicies, BackupPolicy, CarePolicy, RestorePolicy
+from tenant_lifecycle.model.backup.policy import (
+    TIERS,
+    BackupPolicies,
+    BackupPolicy,
+    CarePolicy,
+    RestorePolicy,
+)
 from tenant_lifecycle.yaml_file import Node
 
 #: How a bucket is reached, as for stores of kind ``s3``.

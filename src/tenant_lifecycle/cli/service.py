@@ -16,6 +16,7 @@ from tenant_lifecycle.model.tenant import Tenant
 from tenant_lifecycle.model.verification import VerificationReport
 
 if TYPE_CHECKING:
+    from tenant_lifecycle.wiring.backups import Backups
     from tenant_lifecycle.wiring.erasures import Erasures
 
 
@@ -29,6 +30,10 @@ class Lifecycle(Protocol):
     @property
     def erasures(self) -> Erasures:
         """Requests to erase, and legal holds."""
+
+    @property
+    def backups(self) -> Backups:
+        """Bases and restores."""
 
     def doctor(self) -> list[Finding]:
         """Probe the control database and every store; a store that does not answer is a refusal, not an error."""

@@ -28,7 +28,6 @@ from tenant_lifecycle.operations.restore.planning import RestorePlan, plan_resto
 from tenant_lifecycle.operations.restore.promoting import DISCARD, PROMOTE
 from tenant_lifecycle.operations.restore.session import RestoreSession
 from tenant_lifecycle.stores.backing import SetDiff
-from tenant_lifecycle.stores.base import Store
 from tenant_lifecycle.wiring.installation import Installation, Stores, close_stores
 
 
@@ -170,7 +169,9 @@ class Backups:
         try:
             name = writing_name(operation.id)
             stores: Sequence[str] = operation.spec["stores"]
-            if operation.terminal or not all(name in session.backup.previews(one).previews() for one in stores):
+            if operation.terminal or not all(
+                name in session.backup.previews(one).previews() for one in stores
+            ):
                 raise WrongState(
                     f"{operation.id} is {operation.state.value} and has no preview in every store",
                     next_step=f"tenantctl op why {operation.id}",

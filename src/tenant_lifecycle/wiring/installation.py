@@ -9,6 +9,9 @@ from pathlib import Path
 
 from tenant_lifecycle import config as configuration
 from tenant_lifecycle import ownership_file
+from tenant_lifecycle.backups.contract import TenantRepository
+from tenant_lifecycle.backups_file import BackupsConfig
+from tenant_lifecycle.errors import ConfigError
 from tenant_lifecycle.evidence_file import EvidenceConfig
 from tenant_lifecycle.model.changes import Changes
 from tenant_lifecycle.model.erasure.policy import ErasurePolicy
@@ -23,6 +26,18 @@ from tenant_lifecycle.wiring.steering import open_steering
 from tenant_lifecycle.wiring.traffic import open_routers
 
 Stores = Mapping[str, Mapping[str, Store]]
+
+
+def no_repository(tenant: TenantId) -> TenantRepository:
+    """Of an installation without backups.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError(
+        f"lifecycle.yaml has no section backups, so tenant {tenant!r} has no backups",
+        next_step="give it a repository: docs/reference/config.md, backups",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +69,10 @@ class Installation:
     open_steering: Callable[[], Steering | None] = lambda: None
     #: The audit log and who signs.
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
+    #: The repository of backups, and what each tier is promised.
+    backups: BackupsConfig = field(default_factory=BackupsConfig)
+    #: One tenant's part of the repository, opened anew at each call. Raises ConfigError without one.
+    open_repository: Callable[[TenantId], TenantRepository] = no_repository
 
     def policy_for(self, tier: str) -> MigrationPolicy:
         return self.tiers.get(tier, self.policy)
@@ -87,6 +106,7 @@ def installation(config: configuration.Config) -> Installation:
         open_routers=lambda: open_routers(config),
         open_steering=lambda: open_steering(config),
         evidence=config.evidence,
+        backups=config.backups,
     )
 
 

@@ -38,15 +38,18 @@ from tenant_lifecycle.model.policy import MigrationOptions, MigrationPolicy
 from tenant_lifecycle.model.strategy import Strategy
 from tenant_lifecycle.model.tenant import Tenant
 from tenant_lifecycle.model.verification import VerificationReport
+from tenant_lifecycle.operations.backup.definition import Backup
 from tenant_lifecycle.operations.erase.definition import Erase
 from tenant_lifecycle.operations.migrate.definition import Migrate, Roll
 from tenant_lifecycle.operations.migrate.planning import plan_migration
 from tenant_lifecycle.operations.migrate.provision import refuse, seen
 from tenant_lifecycle.operations.migrate.session import Session
 from tenant_lifecycle.operations.pairs import Pair, pair_up
+from tenant_lifecycle.operations.restore.definition import Restore
 from tenant_lifecycle.operations.verify import verify_tenant
 from tenant_lifecycle.stores.base import Fences, Store
 from tenant_lifecycle.traffic.steering import Steering
+from tenant_lifecycle.wiring.backups import Backups
 from tenant_lifecycle.wiring.checkpoints import signing
 from tenant_lifecycle.wiring.erasures import Erasures
 from tenant_lifecycle.wiring.evidence import open_audit_log
@@ -66,6 +69,7 @@ class Lifecycle:
         self._tenants = Tenants(self.database)
         self._journal = SqlJournal(self.database)
         self.erasures = Erasures(installation, self.database, lambda: self.stores)
+        self.backups = Backups(installation, self.database, lambda: self.stores, self.home)
         self._stores: Stores | None = None
         self._steering: Steering | None = None
         self._steered = False
@@ -332,6 +336,8 @@ class Lifecycle:
         return {
             **{one.name: one(self.open_session) for one in (Migrate, Roll)},
             Erase.name: Erase(self.erasures.open_session),
+            Backup.name: Backup(self.backups.open_session),
+            Restore.name: Restore(self.backups.open_restore),
         }
 
     def driver(self, *, ttl_s: float = 10.0) -> Driver:
