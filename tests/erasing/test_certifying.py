@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dying import drive_and_die
 from erasing_stage import ACME, Stage
 
 from tenant_lifecycle.catalog.audit_log import AuditLog
@@ -250,3 +251,33 @@ def test_a_key_that_does_not_answer_for_good_does_not_keep_the_erasure_from_endi
     operation = issuing.drive(issuing.started(request))
     assert operation.state is State.SUCCEEDED and operation.result is not None
     assert "no answer" in operation.result["certificate"]["none"]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("nth", [1, 2], ids=["interim", "final"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        (Certificates, "numbered"),
+        (Certificates, "keep_signed"),
+        (Certificates, "keep_proof"),
+        (AuditLog, "record_certificate"),
+        (AuditLog, "checkpoint"),
+    ],
+    ids=lambda point: point[1],
+)
+def test_killed_while_a_certificate_is_issued_there_is_one_of_it(
+    issuing: Stage, evidence: EvidenceConfig, tmp_path: Path, point: tuple[type, str], nth: int, after: bool
+) -> None:
+    request = issuing.approved()
+    operation_id = issuing.started(request)
+    assert drive_and_die(issuing, operation_id, point, nth, after), "it was never killed"
+    operation = issuing.drive(operation_id)
+    assert operation.state is State.SUCCEEDED, operation.why
+    issued = kept(issuing, request.id)
+    assert [one.stage for one in issued] == ["interim/1", "final/1"]
+    log = [one.entry.type for one in AuditLog(issuing.db, ORIGIN).entries(operation_id=request.id)]
+    assert log.count("certificate_issued") == 2
+    for one in issued:
+        export(issued_bundle(one), tmp_path / one.id)
+        assert checked(tmp_path, tmp_path / one.id, evidence)[0] == COMPLETE

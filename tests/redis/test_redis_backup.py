@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from redis_pair import NAMED, THEM, US, Pair, fill_every_type, go_on
 
+from keyed_backup import FINGERPRINTS, base_of, preview_of, writing
 from tenant_lifecycle.errors import (
     Fenced,
     IntegrityError,
@@ -23,51 +24,16 @@ from tenant_lifecycle.errors import (
     WrongState,
 )
 from tenant_lifecycle.model.backup import parts
-from tenant_lifecycle.model.backup.fingerprint import Fingerprint, fingerprint
 from tenant_lifecycle.model.backup.items import Item
 from tenant_lifecycle.model.backup.parts import Held, is_part, items_of
 from tenant_lifecycle.model.backup.redis_value import Header, unpacked
-from tenant_lifecycle.model.backup.shape import Shape
 from tenant_lifecycle.model.findings import refusals
 from tenant_lifecycle.model.keymap import TenantIds
 from tenant_lifecycle.model.names import TenantId
-from tenant_lifecycle.stores.backing import Backs, Captures, CapturesBig, Clocked, Preview, Previews, Writing
+from tenant_lifecycle.stores.backing import Backs, Captures, CapturesBig, Clocked, Previews
 from tenant_lifecycle.stores.redis import contents
-from tenant_lifecycle.stores.redis.store import RedisStore
 
-KEY = b"f" * 32
 HOSTILE = [b"x'; DROP", b"*", b"?", b"[a-z]", b"{1}", b"a/b\n", "ü☃".encode(), b"\xff\x00\xfe", b""]
-
-
-class Base(dict[str, list[Item]]):
-    """Items by set, as a base reading gave them, with its shapes and facts."""
-
-    shapes: dict[str, Shape]
-    facts: dict[str, object]
-    at_us: int
-
-    def fingerprints(self) -> dict[str, Fingerprint]:
-        return {name: fingerprint(KEY, items) for name, items in self.items()}
-
-
-def base_of(store: RedisStore, tenant: TenantId = US) -> Base:
-    with store.read_base(tenant, go_on) as reading:
-        found = Base({name: list(reading.items(name)) for name in reading.shapes})
-        found.shapes, found.facts, found.at_us = dict(reading.shapes), dict(reading.facts), reading.at_us
-    return found
-
-
-def preview_of(
-    store: RedisStore, base: Base, name: str = "p_1", tenant: TenantId = US, **facts: object
-) -> Preview:
-    preview = store.open_preview(tenant, name, base.shapes, {**base.facts, **facts})
-    for set_name, items in base.items():
-        preview.load(set_name, items, go_on)
-    return preview
-
-
-def writing(token: int = 5, tenant: TenantId = US) -> Writing:
-    return Writing("restore_1", tenant, token)
 
 
 def everything(
@@ -101,9 +67,9 @@ def test_the_store_has_the_abilities(pair: Pair) -> None:
 
 
 def test_a_preview_holds_exactly_what_the_base_had_and_a_promotion_brings_it_back(full: Pair) -> None:
-    base, before = base_of(full.source), everything(full)
-    preview = preview_of(full.source, base)
-    assert preview.fingerprints(KEY) == base.fingerprints()
+    base, before = base_of(full.source, US), everything(full)
+    preview = preview_of(full.source, base, US)
+    assert preview.fingerprints(FINGERPRINTS) == base.fingerprints()
     assert [(one.changed, one.only_live, one.only_restored) for one in preview.diff(5, go_on)] == [
         (0, 0, 0)
     ] * 4
@@ -114,11 +80,11 @@ def test_a_preview_holds_exactly_what_the_base_had_and_a_promotion_brings_it_bac
     answers = {one.set: one for one in preview.diff(100, go_on)}["answers"]
     assert (answers.only_restored, answers.only_live, answers.changed) == (3, 1, 2)
     assert {"answer:1:text", "answer:1:new", "answer:1:hash"} <= set(answers.examples)
-    changed = preview.promote(writing(), None, go_on)
+    changed = preview.promote(writing(US), None, go_on)
     assert changed["answers"] == 6 and changed["sessions"] == 1 and changed["warm"] == 1
-    assert base_of(full.source).fingerprints() == base.fingerprints()
+    assert base_of(full.source, US).fingerprints() == base.fingerprints()
     assert everything(full) == before
-    assert set(preview.promote(writing(), None, go_on).values()) == {0}
+    assert set(preview.promote(writing(US), None, go_on).values()) == {0}
 
 
 def test_the_form_does_not_depend_on_how_a_value_came_about(pair: Pair) -> None:
@@ -134,20 +100,20 @@ def test_the_form_does_not_depend_on_how_a_value_came_about(pair: Pair) -> None:
     pair.green.hset("answer:1:small", "long", "x" * 500)
     pair.green.hdel("answer:1:small", "long")
     assert pair.blue.dump("answer:1:small") != pair.green.dump("answer:1:small")
-    assert base_of(pair.source).fingerprints() == base_of(pair.target).fingerprints()
+    assert base_of(pair.source, US).fingerprints() == base_of(pair.target, US).fingerprints()
 
 
 def test_items_come_in_the_order_of_keys_each_with_the_time_of_its_reading(full: Pair) -> None:
     ticks = iter(range(1_000, 10**6))
     full.source.clock = lambda: next(ticks)
-    base = base_of(full.source)
+    base = base_of(full.source, US)
     keys = [item.key for item in base["answers"]]
     assert keys == sorted(set(keys)) and base.at_us == 1_000
     assert all(item.at_us > base.at_us for items in base.values() for item in items)
 
 
 def test_what_can_be_made_again_is_left_out_and_said(full: Pair) -> None:
-    base = base_of(full.source)
+    base = base_of(full.source, US)
     assert set(base) == {"answers", "profile", "vectors", "named"}
     assert base.facts["left_out"] == {"warm": "can be made again", "sessions": "can be made again"}
 
@@ -155,21 +121,21 @@ def test_what_can_be_made_again_is_left_out_and_said(full: Pair) -> None:
 def test_a_key_without_a_rule_stops_a_base(full: Pair) -> None:
     full.blue.set("forgotten", 1)
     with pytest.raises(UnmappedData):
-        base_of(full.source)
+        base_of(full.source, US)
 
 
 def test_a_preview_is_nobodys_data(full: Pair) -> None:
     before = full.source.inventory(THEM, exact=True), full.source.inventory(US, exact=True)
-    preview_of(full.source, base_of(full.source))
+    preview_of(full.source, base_of(full.source, US), US)
     assert (full.source.inventory(THEM, exact=True), full.source.inventory(US, exact=True)) == before
     assert full.source.previews() == ["p_1"]
-    assert base_of(full.source)
+    assert base_of(full.source, US)
 
 
 def test_a_discarded_preview_leaves_nothing(full: Pair) -> None:
     before = full.blue.dbsize()
-    preview = preview_of(full.source, base_of(full.source))
-    preview_of(full.source, base_of(full.source, THEM), "p_2", THEM)
+    preview = preview_of(full.source, base_of(full.source, US), US)
+    preview_of(full.source, base_of(full.source, THEM), THEM, "p_2")
     assert full.source.previews() == ["p_1", "p_2"]
     preview.discard()
     preview.discard()
@@ -179,14 +145,14 @@ def test_a_discarded_preview_leaves_nothing(full: Pair) -> None:
 
 
 def test_removing_a_tenant_removes_their_previews(full: Pair) -> None:
-    preview_of(full.source, base_of(full.source))
+    preview_of(full.source, base_of(full.source, US), US)
     full.source.remove(full.feed(token=9), go_on)
     assert full.source.previews() == []
 
 
 def test_a_set_is_loaded_anew_when_loading_was_cut_off(full: Pair) -> None:
-    base = base_of(full.source)
-    preview = preview_of(full.source, base)
+    base = base_of(full.source, US)
+    preview = preview_of(full.source, base, US)
 
     def cut() -> Iterator[Item]:
         yield from base["answers"][:7]
@@ -195,39 +161,39 @@ def test_a_set_is_loaded_anew_when_loading_was_cut_off(full: Pair) -> None:
     with pytest.raises(KeyboardInterrupt):
         preview.load("answers", cut(), go_on)
     assert preview.load("answers", base["answers"], go_on) == len(base["answers"])
-    assert preview.fingerprints(KEY) == base.fingerprints()
+    assert preview.fingerprints(FINGERPRINTS) == base.fingerprints()
 
 
 def test_a_tenant_without_keys_is_restored_to_nothing(full: Pair) -> None:
     empty = base_of(full.source, TenantId("nobody"))
     assert not any(empty.values())
-    preview = preview_of(full.source, empty, tenant=TenantId("nobody"))
-    assert set(preview.promote(writing(tenant=TenantId("nobody")), None, go_on).values()) == {0}
+    preview = preview_of(full.source, empty, "nobody")
+    assert set(preview.promote(writing("nobody"), None, go_on).values()) == {0}
     # And somebody who has keys now, to a moment before they had any.
-    gone = preview_of(full.source, empty, "p_2")
+    gone = preview_of(full.source, empty, US, "p_2")
     before = everything(full)
-    gone.promote(writing(), None, go_on)
+    gone.promote(writing(US), None, go_on)
     assert not full.source.holds(US) and everything(full) == before
 
 
 def test_only_the_sets_that_were_asked_for_are_promoted(full: Pair) -> None:
-    preview = preview_of(full.source, base_of(full.source))
+    preview = preview_of(full.source, base_of(full.source, US), US)
     full.blue.set("profile:1", "changed")
     full.blue.delete("answer:1:text")
-    assert preview.promote(writing(), ["profile"], go_on) == {"profile": 1}
+    assert preview.promote(writing(US), ["profile"], go_on) == {"profile": 1}
     assert full.blue.get("profile:1") == b"us" and not full.blue.exists("answer:1:text")
     assert full.blue.exists("session:1:a")
     with pytest.raises(UsageError):
-        preview.promote(writing(), ["profile", "another"], go_on)
+        preview.promote(writing(US), ["profile", "another"], go_on)
 
 
 def test_an_older_driver_cannot_promote(full: Pair) -> None:
-    preview = preview_of(full.source, base_of(full.source))
+    preview = preview_of(full.source, base_of(full.source, US), US)
     full.blue.set("profile:1", "changed")
-    assert preview.promote(writing(7), ["profile"], go_on) == {"profile": 1}
+    assert preview.promote(writing(US, 7), ["profile"], go_on) == {"profile": 1}
     full.blue.set("profile:1", "again")
     with pytest.raises(Fenced):
-        preview.promote(writing(6), ["profile"], go_on)
+        preview.promote(writing(US, 6), ["profile"], go_on)
     assert full.blue.get("profile:1") == b"again"
 
 
@@ -236,31 +202,31 @@ def test_ids_of_both_moments_say_whose_a_key_is(full: Pair) -> None:
     full.ids[US] = TenantIds({"collection": frozenset({"old"})}, {NAMED: frozenset({"blob:x"})})
     for key in ("vec:old:a", "blob:x"):
         full.blue.set(key, "then")
-    base = base_of(full.source)
+    base = base_of(full.source, US)
     store = full.store(full.servers[0])
     full.ids[US] = TenantIds({"collection": frozenset({"new"})})
     full.blue.delete("vec:old:a")
     full.blue.set("vec:new:a", "now")
-    preview = preview_of(store, base)
+    preview = preview_of(store, base, US)
     with pytest.raises(WrongState) as refused:
-        preview.promote(writing(), None, go_on)
+        preview.promote(writing(US), None, go_on)
     assert "relational store first" in refused.value.next_step
     assert full.blue.exists("vec:new:a") and not full.blue.exists("vec:old:a")
     # Another process goes on, after the rows were promoted.
     full.ids[US] = TenantIds({"collection": frozenset({"old"})}, {NAMED: frozenset({"blob:x"})})
     fresh = full.store(full.servers[0]).open_preview(US, "p_1", base.shapes, base.facts)
-    assert fresh.promote(writing(), None, go_on)["vectors"] == 2
+    assert fresh.promote(writing(US), None, go_on)["vectors"] == 2
     assert full.blue.get("vec:old:a") == b"then" and not full.blue.exists("vec:new:a")
 
 
 def test_a_key_of_somebody_else_is_never_promoted(full: Pair) -> None:
-    base = base_of(full.source)
+    base = base_of(full.source, US)
     stolen = next(item for item in base["answers"] if item.key == b"answer:1:text")
     base["answers"].append(Item("answers", b"answer:12:a", stolen.cells))
-    preview, before = preview_of(full.source, base), everything(full)
+    preview, before = preview_of(full.source, base, US), everything(full)
     full.blue.delete("answer:1:text")
     with pytest.raises(WrongState):
-        preview.promote(writing(), None, go_on)
+        preview.promote(writing(US), None, go_on)
     assert everything(full) == before and not full.blue.exists("answer:1:text")
 
 
@@ -269,14 +235,14 @@ def test_what_expired_since_is_left_out_unless_the_policy_says_otherwise(
     full: Pair, ttl: str, left: int
 ) -> None:
     full.blue.set("answer:1:short", "gone soon", px=300)
-    base = base_of(full.source)
+    base = base_of(full.source, US)
     moment = time.time_ns() // 1_000
     time.sleep(0.4)
-    preview = preview_of(full.source, base, ttl=ttl, moment_us=moment)
-    assert preview.fingerprints(KEY) == base.fingerprints()
+    preview = preview_of(full.source, base, US, ttl=ttl, moment_us=moment)
+    assert preview.fingerprints(FINGERPRINTS) == base.fingerprints()
     answers = {one.set: one for one in preview.diff(0, go_on)}["answers"]
     assert answers.only_restored == left
-    preview.promote(writing(), None, go_on)
+    preview.promote(writing(US), None, go_on)
     assert full.blue.exists("answer:1:short") == left
     until = full.blue.pttl("answer:1:fading")
     assert until == -1 if ttl == "drop" else 3_590_000 < until <= 3_601_000
@@ -308,19 +274,19 @@ def fill_big(db: object, mib: int = 9) -> None:
 
 def test_big_values_go_in_parts_and_come_back(full: Pair) -> None:
     fill_big(full.blue)
-    base, before = base_of(full.source), everything(full)
+    base, before = base_of(full.source, US), everything(full)
     big = [
         item
         for item in base["answers"]
         if not is_part(item.key) and Held.read(item.cells[0] or b"").content is None
     ]
     assert len(big) == 6 and all(len(item.cells[0] or b"") <= parts.PART_BYTES for item in base["answers"])
-    preview = preview_of(full.source, base)
-    assert preview.fingerprints(KEY) == base.fingerprints()
+    preview = preview_of(full.source, base, US)
+    assert preview.fingerprints(FINGERPRINTS) == base.fingerprints()
     full.blue.delete("answer:1:big text", "answer:1:big set", "answer:1:big stream", "answer:1:big list")
     full.blue.hdel("answer:1:big hash", "f3")
-    assert preview.promote(writing(), None, go_on)["answers"] == 5
-    assert base_of(full.source).fingerprints() == base.fingerprints() and everything(full) == before
+    assert preview.promote(writing(US), None, go_on)["answers"] == 5
+    assert base_of(full.source, US).fingerprints() == base.fingerprints() and everything(full) == before
     preview.discard()
     assert not list(full.blue.scan_iter("tenant_lifecycle:*preview*"))
 
@@ -329,14 +295,14 @@ def test_a_big_item_that_lacks_a_part_is_refused(full: Pair) -> None:
     *some, head = items_of(
         "answers", b"answer:1:x", Header("string").written(), [b"x" * (parts.PART_BYTES + 1)], 0
     )
-    preview = full.source.open_preview(US, "p", base_of(full.source).shapes, {})
+    preview = full.source.open_preview(US, "p", base_of(full.source, US).shapes, {})
     with pytest.raises(IntegrityError, match="part is missing"):
         preview.load("answers", [some[0], head], go_on)
 
 
 @pytest.mark.parametrize("cells", [(), (None,), (b"",), (b"\0\0\0\2{}I",), (b"\0\0\0\0Ix",)])
 def test_an_item_that_is_none_of_redis_is_refused(full: Pair, cells: tuple[bytes | None, ...]) -> None:
-    preview = full.source.open_preview(US, "p", base_of(full.source).shapes, {})
+    preview = full.source.open_preview(US, "p", base_of(full.source, US).shapes, {})
     with pytest.raises(IntegrityError):
         preview.load("answers", [Item("answers", b"answer:1:x", cells)], go_on)
 
@@ -377,7 +343,7 @@ def _values(held: Held) -> set[bytes]:
 
 def test_captured_keys_are_the_items_of_a_base(full: Pair) -> None:
     fill_big(full.blue)
-    base = {item.key: item for item in base_of(full.source)["answers"]}
+    base = {item.key: item for item in base_of(full.source, US)["answers"]}
     keys = [key for key in base if not is_part(key)]
     asked = [*keys, b"answer:1:absent", b"answer:12:a", b"session:1:a", b"celery-queue"]
     captured = full.source.capture(US, asked)
@@ -396,7 +362,7 @@ def test_a_dump_of_a_newer_server_is_refused_by_name(full: Pair) -> None:
     dump = bytearray(full.blue.dump("answer:1:text"))
     dump[-10:-8] = (99).to_bytes(2, "little")
     held = Held(Header("somemodule").written(), bytes(dump))
-    preview = full.source.open_preview(US, "p", base_of(full.source).shapes, {})
+    preview = full.source.open_preview(US, "p", base_of(full.source, US).shapes, {})
     with pytest.raises(StoreRejected, match="newer server"):
         preview.load("answers", [Item("answers", b"answer:1:x", (held.cell(),))], go_on)
     found = full.source.check_restore(US, {}, {"dumped": {"somemodule": 2}, "dumps": 99, "version": "99.0"})
@@ -404,7 +370,7 @@ def test_a_dump_of_a_newer_server_is_refused_by_name(full: Pair) -> None:
 
 
 def test_a_restore_that_cannot_be_is_refused_before(full: Pair, make_pair: Callable[..., Pair]) -> None:
-    base = base_of(full.source)
+    base = base_of(full.source, US)
     assert refusals(full.source.check_restore(US, base.shapes, base.facts)) == []
     strange = {**base.shapes, "another": next(iter(base.shapes.values()))}
     assert [one.code for one in refusals(full.source.check_restore(US, strange, base.facts))] == [
@@ -419,7 +385,7 @@ def test_a_restore_that_cannot_be_is_refused_before(full: Pair, make_pair: Calla
 
 
 def test_a_preview_that_lost_values_is_not_promoted(full: Pair) -> None:
-    preview = preview_of(full.source, base_of(full.source))
+    preview = preview_of(full.source, base_of(full.source, US), US)
     value = next(
         key
         for key in full.blue.scan_iter("tenant_lifecycle:*preview*")
@@ -428,7 +394,7 @@ def test_a_preview_that_lost_values_is_not_promoted(full: Pair) -> None:
     full.blue.delete(value)
     full.blue.set("answer:1:text", "live")
     with pytest.raises(IntegrityError, match="lost values"):
-        preview.promote(writing(), None, go_on)
+        preview.promote(writing(US), None, go_on)
     assert full.blue.get("answer:1:text") == b"live"
 
 
@@ -452,8 +418,8 @@ print("done", flush=True)
 def test_a_promotion_that_is_killed_is_ended_by_the_next(full: Pair) -> None:
     for n in range(4_000):
         full.blue.set(b"answer:1:n%d" % n, n)
-    base, before = base_of(full.source), everything(full)
-    preview = preview_of(full.source, base)
+    base, before = base_of(full.source, US), everything(full)
+    preview = preview_of(full.source, base, US)
     url, here = full.servers[0].url(), str(Path(__file__).parent)
     killed = 0
     for wait in (0.0, 0.03, 0.08):
@@ -466,8 +432,8 @@ def test_a_promotion_that_is_killed_is_ended_by_the_next(full: Pair) -> None:
         process.send_signal(signal.SIGKILL)
         killed += process.communicate()[0] == b""
     assert killed
-    preview.promote(writing(), None, go_on)
-    assert base_of(full.source).fingerprints() == base.fingerprints() and everything(full) == before
+    preview.promote(writing(US), None, go_on)
+    assert base_of(full.source, US).fingerprints() == base.fingerprints() and everything(full) == before
 
 
 def test_a_base_holds_a_bounded_part_of_a_big_tenant(full: Pair) -> None:

@@ -202,7 +202,7 @@ class RedisStore:
 
     def check_restore(
         self,
-        tenant: TenantId,
+        tenant: TenantId,  # noqa: ARG002
         shapes: Mapping[str, Shape],
         facts: Mapping[str, Any],
     ) -> list[Finding]:

@@ -40,8 +40,8 @@ def remove(area: Area, guard: Guard, check: Check) -> Mapping[str, int]:
         counts[family.name] = _remove_family(area.bucket, guard, resolved, family, check)
     guard.check()
     own = own_place(guard.feed.tenant)
-    for batch in _batches(area.bucket, own, lambda key: key != guard.key):
-        _delete(area.bucket, batch)
+    for batch in batches(area.bucket, own, lambda key: key != guard.key):
+        delete(area.bucket, batch)
     return counts
 
 
@@ -57,10 +57,10 @@ def _remove_family(
         last = None
         while True:
             found = 0
-            for batch in _batches(bucket, place, lambda key: family_of(resolved, key) == family.name):
+            for batch in batches(bucket, place, lambda key: family_of(resolved, key) == family.name):
                 check()
                 guard.check()
-                _delete(bucket, batch)
+                delete(bucket, batch)
                 found += len(batch)
                 for key, _ in groupby(batch, key=lambda entry: entry[0]):
                     removed += key != last
@@ -78,7 +78,7 @@ def _abort(bucket: Bucket, guard: Guard, key: str, id: str) -> None:
         return
 
 
-def _batches(bucket: Bucket, prefix: str, wanted: Callable[[str], bool]) -> Iterator[list[Entry]]:
+def batches(bucket: Bucket, prefix: str, wanted: Callable[[str], bool]) -> Iterator[list[Entry]]:
     """Versions and markers below a prefix, a page at a time and a page late: the service goes on listing from
     the last entry of a page, which must not be gone by then."""
     before: list[Entry] = []
@@ -92,7 +92,7 @@ def _batches(bucket: Bucket, prefix: str, wanted: Callable[[str], bool]) -> Iter
         yield before
 
 
-def _delete(bucket: Bucket, batch: list[Entry]) -> None:
+def delete(bucket: Bucket, batch: list[Entry]) -> None:
     """Delete for good; the service answers 200 and tells each failure inside."""
     objects = [{"Key": key, "VersionId": id} for key, id in batch]
     answer = bucket.call("delete_objects", Delete={"Objects": objects, "Quiet": True})

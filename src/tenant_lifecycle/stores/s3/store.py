@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
 
+from tenant_lifecycle.model.backup.fingerprint import Fingerprint
+from tenant_lifecycle.model.backup.items import Item
+from tenant_lifecycle.model.backup.shape import Shape
 from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.keymap import IdSource, KeyMap
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.ownership import OwnershipMap
+from tenant_lifecycle.stores.backing import BaseReading, Preview, SetDiff, Version, Writing
 from tenant_lifecycle.stores.base import (
     Check,
     Compared,
@@ -32,8 +39,10 @@ from tenant_lifecycle.stores.erasing import (
     Planted,
     Settled,
 )
+from tenant_lifecycle.stores.keyed import machine_us
 from tenant_lifecycle.stores.overlapping import overlaps
 from tenant_lifecycle.stores.s3 import (
+    backup,
     compare,
     copy,
     doomed,
@@ -43,10 +52,13 @@ from tenant_lifecycle.stores.s3 import (
     inventory,
     plant,
     preflight,
+    preview,
     probe,
+    promote,
     provision,
     remove,
     repair,
+    restorable,
     search,
     settle,
 )
@@ -71,6 +83,7 @@ class S3Store:
         self.name = name
         self.environment = environment
         self.area = Area(Bucket(name, settings), keys, ids)
+        self.clock: Callable[[], int] = machine_us
         self._lock = threading.Lock()
         self._ways: dict[str, Ways] = {}
         self._histories: dict[str, bool] = {}
@@ -178,6 +191,42 @@ class S3Store:
     def remove(self, feed: Feed, check: Check) -> Mapping[str, int]:
         return remove.remove(self.area, self._guard(feed), check)
 
+    # -- Backs, Captures, Remembers
+
+    def read_base(self, tenant: TenantId, check: Check) -> AbstractContextManager[BaseReading]:
+        return backup.read_base(self.area, tenant, self.clock, check)
+
+    def capture(self, tenant: TenantId, keys: Sequence[bytes]) -> list[Item | None]:
+        return backup.capture(self.area, tenant, keys, self.clock)
+
+    def capture_big(self, tenant: TenantId, key: bytes) -> Iterator[Item]:
+        return backup.capture_big(self.area, tenant, key, self.clock)
+
+    def versions(self, tenant: TenantId, key: bytes, since_us: int) -> list[Version]:
+        return backup.versions(self.area, tenant, key, since_us, self.clock)
+
+    # -- Previews
+
+    def check_restore(
+        self,
+        tenant: TenantId,  # noqa: ARG002
+        shapes: Mapping[str, Shape],
+        facts: Mapping[str, Any],
+    ) -> list[Finding]:
+        return restorable.check_restore(self.area, shapes, facts)
+
+    def open_preview(
+        self,
+        tenant: TenantId,
+        name: str,
+        shapes: Mapping[str, Shape],
+        facts: Mapping[str, Any],  # noqa: ARG002
+    ) -> Preview:
+        return S3Preview(name, preview.open_folder(self.area, tenant, name, shapes), tuple(shapes), self)
+
+    def previews(self) -> list[str]:
+        return preview.names(self.area.bucket)
+
     # -- Erases, Plants
 
     def erasure_findings(self, tenant: TenantId) -> list[Finding]:
@@ -233,6 +282,32 @@ class S3Store:
         if anew or there.name not in self._histories:
             self._histories[there.name] = carries_history(self.area.bucket, there.area.bucket)
         return self._histories[there.name]
+
+
+@dataclass(slots=True)
+class S3Preview:
+    """A preview of this store."""
+
+    name: str
+    folder: preview.Folder
+    sets: tuple[str, ...]
+    store: S3Store
+
+    def load(self, set_name: str, items: Iterable[Item], check: Check) -> int:
+        return preview.load(self.folder, set_name, items, check)
+
+    def fingerprints(self, key: bytes) -> Mapping[str, Fingerprint]:
+        return preview.fingerprints(self.folder, self.sets, key)
+
+    def diff(self, examples: int, check: Check) -> list[SetDiff]:
+        return promote.diff(self.folder, examples, check)
+
+    def promote(self, writing: Writing, sets: Sequence[str] | None, check: Check) -> Mapping[str, int]:
+        guard = self.store._guard(Feed(writing.name, writing.tenant, writing.token))
+        return promote.promote(self.folder, guard, sets, check)
+
+    def discard(self) -> None:
+        preview.discard(self.folder)
 
 
 def _feed(erasing: Erasing) -> Feed:

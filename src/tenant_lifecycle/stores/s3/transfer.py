@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -44,6 +44,8 @@ class Ways:
     inside: bool = field(init=False)
     #: Such copies look at their conditions; None: not tried yet.
     conditional: bool | None = None
+    #: The name that the source has for the target's key.
+    lies_at: Callable[[str], str] = str
 
     def __post_init__(self) -> None:
         self.inside = self.source.settings.endpoint == self.target.settings.endpoint
@@ -66,12 +68,12 @@ def bring(ways: Ways, tenant: str, key: str, version: Version, tags: Tags, expec
                 raise
             ways.inside = False
     if version.size <= PART:
-        facts, body = ways.source.open(key, version)
+        facts, body = ways.source.open(ways.lies_at(key), version)
         with translating(ways.source.store, "get_object"):
             content = body.read()
         return ways.target.put(key, content, expected, attributes(facts, version, tags))
     with _streams:
-        facts, body = ways.source.open(key, version)
+        facts, body = ways.source.open(ways.lies_at(key), version)
         with _upload(ways.target, tenant, key, attributes(facts, version, tags), expected) as upload:
             for piece in _pieces(ways.source.store, body, version.size):
                 upload.send(piece)
@@ -92,14 +94,14 @@ def attributes(facts: Facts, version: Version, tags: Tags) -> dict[str, object]:
 
 def _inside(ways: Ways, key: str, version: Version, expected: Expected) -> str:
     """Have the service copy; what hangs on the version comes along."""
-    place: dict[str, object] = {"Bucket": ways.source.name, "Key": key}
+    place: dict[str, object] = {"Bucket": ways.source.name, "Key": ways.lies_at(key)}
     if version.id:
         place["VersionId"] = version.id
     same_source = {"CopySource": place, "CopySourceIfMatch": f'"{version.etag}"'}
     if version.size > LARGEST_COPY:
         return _inside_in_parts(ways, key, version, same_source, expected)
     extra = {"StorageClass": version.storage_class} if version.storage_class != "STANDARD" else {}
-    redirect = dict(ways.source.facts(key, version).headers).get("WebsiteRedirectLocation")
+    redirect = dict(ways.source.facts(ways.lies_at(key), version).headers).get("WebsiteRedirectLocation")
     if redirect:
         extra["WebsiteRedirectLocation"] = redirect
     if not ways.conditional:
@@ -115,8 +117,8 @@ def _inside(ways: Ways, key: str, version: Version, expected: Expected) -> str:
 def _inside_in_parts(
     ways: Ways, key: str, version: Version, same_source: Mapping[str, object], expected: Expected
 ) -> str:
-    facts = ways.source.facts(key, version)
-    given = attributes(facts, version, ways.source.tags(key, version))
+    there = ways.lies_at(key)
+    given = attributes(ways.source.facts(there, version), version, ways.source.tags(there, version))
     with _upload(ways.target, "", key, given, expected) as upload:
         for first in range(0, version.size, COPIED_PART):
             last = min(first + COPIED_PART, version.size) - 1
