@@ -1,50 +1,57 @@
-"""``tenantctl backup``: bases of one tenant, and the repository that keeps them."""
+"""``tenantctl backup``: what is promised, what is kept, whether it is whole, and what may go."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
 
 import typer
 
+from tenant_lifecycle import config
 from tenant_lifecycle.cli import options
-from tenant_lifecycle.cli.ending import Waiting, finish
-from tenant_lifecycle.cli.goals import Ended
-from tenant_lifecycle.cli.invocation import actor, of
+from tenant_lifecycle.cli.invocation import of
 from tenant_lifecycle.cli.options import as_json
-from tenant_lifecycle.cli.output import OutputFormat
-from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.cli.output import OutputFormat, table
+from tenant_lifecycle.model.backup.policy import BackupPolicies, BackupPolicy
+from tenant_lifecycle.model.durations import format_duration
 
 backup_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Back tenants up, and look after their backups."
+    no_args_is_help=True, rich_markup_mode=None, help="Backups: bases, the change log, and their care."
 )
 
 
 @backup_app.command()
-def create(
+def policies(
     ctx: typer.Context,
-    tenant: options.Tenant,
-    environment: Annotated[
-        str | None,
-        typer.Option(
-            "--in", metavar="ENVIRONMENT", help="Where it is; by default the one that is its writer."
-        ),
-    ] = None,
-    mark: Annotated[
-        str, typer.Option("--mark", metavar="NAME", help="Restore to it by this name: --to mark:NAME.")
-    ] = "",
-    reason: options.Reason = "",
-    wait: options.Wait = True,
-    timeout: options.Timeout = None,
     json: options.Json = False,
     output: options.Format = OutputFormat.TEXT,
 ) -> None:
-    """Read everything a tenant has into the repository, decrypt it again and compare."""
+    """Show what the tenants of each tier are promised."""
     invocation = of(ctx)
-    with invocation.lifecycle() as service:
-        operation = service.backups.start_backup(
-            TenantId(tenant), environment, mark=mark, actor=actor(), reason=reason
-        )
-        service.ensure_runner()
-        said = f"{operation.id}  backs up {tenant}"
-        out = invocation.output(as_json(json, output))
-        finish(service, operation.id, said, Ended(), Waiting(wait, timeout), out)
+    backups = config.load(invocation.config_file()).backups
+    places = {"repository": backups.repository, "mirror": backups.mirror}
+    document = {
+        **{name: None if place is None else place.place for name, place in places.items()},
+        "default_tier": backups.policies.default_tier,
+        "care": asdict(backups.policies.care),
+        "tiers": {name: asdict(policy) for name, policy in backups.policies.tiers.items()},
+    }
+    said = [f"{name:<12}  {document[name] or 'none'}" for name in places]
+    invocation.output(as_json(json, output)).data(document, [*said, "", *_policy_lines(backups.policies)])
+
+
+def _policy_lines(policies: BackupPolicies) -> list[str]:
+    headers = ("TIER", "BASE", "FULL", "KEPT", "RESTORE TO", "AT MOST BEHIND", "REGIONS", "DRILL")
+    rows = [
+        (f"{name} *" if name == policies.default_tier else name, *_policy_row(policy))
+        for name, policy in policies.tiers.items()
+    ]
+    return [*table(headers, rows), "* for tenants whose tier has no policy here"]
+
+
+def _policy_row(policy: BackupPolicy) -> tuple[str, ...]:
+    durations = (policy.every_s, policy.full_every_s, policy.keep_s, policy.pitr_s, policy.rpo_s)
+    return (
+        *(format_duration(seconds) for seconds in durations),
+        "2" if policy.cross_region else "1",
+        format_duration(policy.drill_every_s),
+    )

@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from tenant_lifecycle import logs
 from tenant_lifecycle.cli import starting, worker
 from tenant_lifecycle.cli.audit import audit_app
+from tenant_lifecycle.cli.backing_up import create, drill, drills
 from tenant_lifecycle.cli.backup import backup_app
 from tenant_lifecycle.cli.demo import demo
 from tenant_lifecycle.cli.drill import drill_app
@@ -50,6 +51,9 @@ app.add_typer(migrate_app, name="migrate")
 app.command()(verify)
 app.add_typer(erase_app, name="erase")
 app.add_typer(hold_app, name="hold")
+backup_app.command()(create)
+backup_app.command()(drill)
+backup_app.command()(drills)
 app.add_typer(backup_app, name="backup")
 app.add_typer(restore_app, name="restore")
 app.add_typer(op_app, name="op")
