@@ -18,6 +18,7 @@ from tenant_lifecycle.cli import starting, worker
 from tenant_lifecycle.cli.audit import audit_app
 from tenant_lifecycle.cli.backing_up import create, drill, drills
 from tenant_lifecycle.cli.backup import backup_app
+from tenant_lifecycle.cli.clone import clone_app
 from tenant_lifecycle.cli.demo import demo
 from tenant_lifecycle.cli.drill import drill_app
 from tenant_lifecycle.cli.erase import erase_app
@@ -56,6 +57,7 @@ backup_app.command()(drill)
 backup_app.command()(drills)
 app.add_typer(backup_app, name="backup")
 app.add_typer(restore_app, name="restore")
+app.add_typer(clone_app, name="clone")
 app.add_typer(op_app, name="op")
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(map_app, name="map")

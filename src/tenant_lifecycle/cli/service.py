@@ -17,6 +17,8 @@ from tenant_lifecycle.model.verification import VerificationReport
 
 if TYPE_CHECKING:
     from tenant_lifecycle.wiring.backups import Backups
+    from tenant_lifecycle.wiring.cloning import Cloning
+    from tenant_lifecycle.wiring.drilling import Drilling
     from tenant_lifecycle.wiring.erasures import Erasures
 
 
@@ -34,6 +36,14 @@ class Lifecycle(Protocol):
     @property
     def backups(self) -> Backups:
         """Bases and restores."""
+
+    @property
+    def drilling(self) -> Drilling:
+        """Restore drills."""
+
+    @property
+    def cloning(self) -> Cloning:
+        """Clones."""
 
     def doctor(self) -> list[Finding]:
         """Probe the control database and every store; a store that does not answer is a refusal, not an error."""

@@ -89,7 +89,7 @@ class Backups:
             WrongState: the tenant is being erased.
         """
         named = self._checked(tenant)
-        where = self._environment(named, environment)
+        where = self.environment_of(named, environment)
         busy = self._operations.active(named)
         if busy is not None and busy.kind == "erase":
             raise WrongState(
@@ -113,7 +113,7 @@ class Backups:
             NotRestorable, UnknownBackup: the moment cannot be restored.
         """
         tenant = self._checked(wanted.tenant)
-        environment = self._environment(tenant, wanted.environment)
+        environment = self.environment_of(tenant, wanted.environment)
         repository = self.repository(tenant)
         chosen = choose(repository, point_of(wanted.to), time.time_ns() // 1000)
         holds = [hold.id for hold in self._holds.blocking([tenant])]
@@ -229,7 +229,7 @@ class Backups:
             raise UsageError("the tenant's id is empty", next_step="tenantctl tenant list")
         return tenant
 
-    def _environment(self, tenant: TenantId, given: str | None) -> str:
+    def environment_of(self, tenant: TenantId, given: str | None) -> str:
         """Where the tenant is; or, if all of it was deleted, where its newest base was taken."""
         known = self._stores()
         if given is not None:

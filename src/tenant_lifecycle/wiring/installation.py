@@ -13,6 +13,8 @@ from tenant_lifecycle.backups.contract import TenantRepository
 from tenant_lifecycle.backups_file import BackupsConfig
 from tenant_lifecycle.errors import ConfigError
 from tenant_lifecycle.evidence_file import EvidenceConfig
+from tenant_lifecycle.masking.registry import Registry
+from tenant_lifecycle.masking_file import load_registry
 from tenant_lifecycle.model.changes import Changes
 from tenant_lifecycle.model.erasure.policy import ErasurePolicy
 from tenant_lifecycle.model.keymap import IdSource, TenantIds
@@ -37,6 +39,17 @@ def no_repository(tenant: TenantId) -> TenantRepository:
     raise ConfigError(
         f"lifecycle.yaml has no section backups, so tenant {tenant!r} has no backups",
         next_step="give it a repository: docs/reference/config.md, backups",
+    )
+
+
+def no_registry() -> Registry:
+    """Of an installation without rules for masking.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError(
+        "nobody has said what may be copied of a tenant's data", next_step="write a masking.yaml: docs/masking.md"
     )
 
 
@@ -73,6 +86,8 @@ class Installation:
     backups: BackupsConfig = field(default_factory=BackupsConfig)
     #: One tenant's part of the repository, opened anew at each call. Raises ConfigError without one.
     open_repository: Callable[[TenantId], TenantRepository] = no_repository
+    #: Of masking.yaml, read anew at each call. Raises ConfigError without one.
+    open_registry: Callable[[], Registry] = no_registry
 
     def policy_for(self, tier: str) -> MigrationPolicy:
         return self.tiers.get(tier, self.policy)
@@ -107,6 +122,7 @@ def installation(config: configuration.Config) -> Installation:
         open_steering=lambda: open_steering(config),
         evidence=config.evidence,
         backups=config.backups,
+        open_registry=lambda: load_registry(config.masking_file),
     )
 
 

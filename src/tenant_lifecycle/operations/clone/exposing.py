@@ -71,9 +71,12 @@ def enter(ctx: StepContext) -> Outcome:
 
 
 def destroyed(ctx: StepContext) -> Outcome:
-    """Undo of `enter`: nobody ever saw it."""
+    """Undo of `enter`: nobody ever saw it; the one that it was to replace is there still if nothing was put there."""
     session: CloneSession = ctx.session
     session.register.move(session.operation_id, CloneState.DESTROYED)
+    replaced = ctx.operation.spec.get("replaces")
+    if replaced and not any(key.startswith("expose/") for key in ctx.outputs.begun):
+        session.register.move(replaced, CloneState.EXPOSED)
     return Done()
 
 

@@ -45,11 +45,11 @@ class CloneSession:
     environment: str
     #: The target environment's, by their name inside it.
     stores: Mapping[str, Store]
-    #: The source's.
-    repository: TenantRepository
+    #: Opens the source's; not called where a clone is only taken away, for its source may be erased by then.
+    open_repository: Callable[[], TenantRepository]
     chosen: Chosen
     register: Register
-    registry: Registry
+    open_registry: Callable[[], Registry]
     #: How a row's key is made, by store with rows; how items of the others are taken apart.
     row_keys: Mapping[str, RowKey]
     forms: Mapping[str, Form]
@@ -57,6 +57,22 @@ class CloneSession:
     sign: Callable[[str, bytes], bytes] | None = None
     close_stores: Callable[[], None] = field(default=lambda: None)
     _moment: Moment | None = None
+    _repository: TenantRepository | None = None
+    _registry: Registry | None = None
+
+    @property
+    def repository(self) -> TenantRepository:
+        """The source's."""
+        if self._repository is None:
+            self._repository = self.open_repository()
+        return self._repository
+
+    @property
+    def registry(self) -> Registry:
+        """What every place of the source's data is."""
+        if self._registry is None:
+            self._registry = self.open_registry()
+        return self._registry
 
     @property
     def moment(self) -> Moment:
