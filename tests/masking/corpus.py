@@ -37,6 +37,8 @@ _TYPES: Mapping[str, str] = {
     "integer": "chunks.ordinal messages.tokens notes.id Bookmarks.order",
     "jsonb": "documents.meta audit_log.detail settings.value",
     "text[]": "documents.tags",
+    "timestamp with time zone": "tenants.created_at users.created_at memberships.joined_at collections.updated_at documents.created_at "
+    "documents.updated_at conversations.created_at messages.created_at usage_events.happened_at audit_log.at settings.updated_at",
     "cidr[]": "api_keys.allowed_from",
     "bytea": "api_keys.secret_hash",
     "vector(32)": "chunks.embedding",

@@ -88,7 +88,12 @@ class TenantRepository(Protocol):
     tenant: TenantId
 
     def begin_base(
-        self, environment: str, kind: BaseKind, parent: str | None, labels: Mapping[str, str]
+        self,
+        environment: str,
+        kind: BaseKind,
+        parent: str | None,
+        labels: Mapping[str, str],
+        timeline: int = 1,
     ) -> BaseWriter: ...
 
     def manifests(self) -> list[Manifest]:
@@ -107,8 +112,13 @@ class TenantRepository(Protocol):
 
     def window(self) -> RestoreWindow: ...
 
-    def moment(self, at_us: int) -> Moment:
-        """Raises `NotRestorable` with the intervals and the nearest moments."""
+    def moment(self, at_us: int, timeline: int | None = None) -> Moment:
+        """``timeline`` None: the newest that has that moment. After an in-place restore the future that was given
+        up belongs to the older one.
+
+        Raises:
+            NotRestorable: with the intervals and the nearest moments.
+        """
 
     def fingerprint_key(self) -> bytes:
         """32 bytes; the same as long as the tenant's keys live."""

@@ -14,6 +14,7 @@ from tenant_lifecycle.cli.options import as_json
 from tenant_lifecycle.cli.output import OutputFormat, table
 from tenant_lifecycle.model.names import TenantId
 
+
 def create(
     ctx: typer.Context,
     tenant: options.Tenant,
@@ -65,7 +66,7 @@ def drill(
     """
     invocation = of(ctx)
     with invocation.lifecycle() as service:
-        tenants = [TenantId(tenant)] if tenant else [one.id for one in service.tenants()]
+        tenants = [TenantId(tenant)] if tenant else [TenantId(one.id) for one in service.tenants()]
         operation = service.drilling.start(tenants, environment=environment, actor=actor(), reason=reason)
         service.ensure_runner()
         said = f"{operation.id}  drills {operation.tenant_id}"

@@ -35,13 +35,16 @@ _As = Annotated[str, typer.Option("--as", metavar="TENANT", help="The clone's ow
 _In = Annotated[str, typer.Option("--in", metavar="ENVIRONMENT", help="The environment it comes into.")]
 _To = Annotated[
     str,
-    typer.Option("--to", metavar="WHEN", help="As of then: a time with its offset, a base, mark:NAME, latest."),
+    typer.Option(
+        "--to", metavar="WHEN", help="As of then: a time with its offset, a base, mark:NAME, latest."
+    ),
 ]
 _Mode = Annotated[Mode, typer.Option("--mode", help="Which parts it has.")]
 _Data = Annotated[
     list[str] | None,
     typer.Option(
-        "--data", help="Only this data type instead: documents, embeddings, metadata, configs; may be repeated."
+        "--data",
+        help="Only this data type instead: documents, embeddings, metadata, configs; may be repeated.",
     ),
 ]
 _Ttl = Annotated[
@@ -107,7 +110,15 @@ def start(
     """
     invocation = of(ctx)
     wanted = WantedClone(
-        TenantId(tenant), TenantId(name), environment, owner or actor(), purpose, ttl, to, mode, tuple(data or ())
+        TenantId(tenant),
+        TenantId(name),
+        environment,
+        owner or actor(),
+        purpose,
+        ttl,
+        to,
+        mode,
+        tuple(data or ()),
     )
     with invocation.lifecycle() as service:
         operation = service.cloning.start(wanted, actor=actor(), reason=reason)

@@ -19,6 +19,8 @@ from tenant_lifecycle.masking.transformers import KINDS
 
 #: Letters and digits of a value that is looked for in prose.
 SHORTEST = 4
+#: A name or value itself, then what is derived from a name, then what stands before the @.
+_DERIVED, _LOGIN = 1, 2
 #: A single name, unless it is written in a script without spaces.
 _SHORTEST_NAME = 3
 _UMLAUTS = str.maketrans(
@@ -60,7 +62,7 @@ def aliases_of(setting: Setting) -> Iterator[Alias]:
     for address in setting.people.of("email"):
         local = address.partition("@")[0]
         if worth_looking(local) and local.casefold() not in common_words():
-            yield Alias(local, setting.people.email_user(address), weak=True)
+            yield Alias(local, setting.people.email_user(address), rank=_LOGIN)
 
 
 def worth_looking(value: str) -> bool:
@@ -92,15 +94,15 @@ def _of_spelling(value: str, instead: Name) -> Iterator[Alias]:
             yield from _of_single(value, instead.full)
         return
     yield Alias(value, instead.full)
-    yield Alias(f"{value}s", f"{instead.full}s")
-    yield Alias(f"{last} {' '.join(words[:-1])}", f"{instead.family}, {instead.given}")
-    yield Alias(f"{first} {last}", instead.full)
-    yield Alias(f"{last} {first}", f"{instead.family}, {instead.given}")
-    yield Alias(f"{first[0]} {last}", f"{instead.given[0]}. {instead.family}")
-    yield Alias(f"{last} {first[0]}", f"{instead.family}, {instead.given[0]}.")
-    yield Alias(first + last, folded(instead.given + instead.family))
+    yield Alias(f"{value}s", f"{instead.full}s", rank=_DERIVED)
+    yield Alias(f"{last} {' '.join(words[:-1])}", f"{instead.family}, {instead.given}", rank=_DERIVED)
+    yield Alias(f"{first} {last}", instead.full, rank=_DERIVED)
+    yield Alias(f"{last} {first}", f"{instead.family}, {instead.given}", rank=_DERIVED)
+    yield Alias(f"{first[0]} {last}", f"{instead.given[0]}. {instead.family}", rank=_DERIVED)
+    yield Alias(f"{last} {first[0]}", f"{instead.family}, {instead.given[0]}.", rank=_DERIVED)
+    yield Alias(first + last, folded(instead.given + instead.family), rank=_DERIVED)
     if len(last) >= SHORTEST:
-        yield Alias(first[0] + last, folded(instead.given[0] + instead.family))
+        yield Alias(first[0] + last, folded(instead.given[0] + instead.family), rank=_DERIVED)
     yield from _of_single(first, instead.given)
     for family in words[1:]:
         yield from _of_single(family, instead.family)
@@ -109,5 +111,5 @@ def _of_spelling(value: str, instead: Name) -> Iterator[Alias]:
 def _of_single(word: str, instead: str) -> Iterator[Alias]:
     """One word alone is only meant as a name with a capital letter."""
     if len(word) >= _SHORTEST_NAME and folded(word) not in common_words():
-        yield Alias(word, instead, capital=True)
-        yield Alias(f"{word}s", f"{instead}s", capital=True)
+        yield Alias(word, instead, capital=True, rank=_DERIVED)
+        yield Alias(f"{word}s", f"{instead}s", capital=True, rank=_DERIVED)

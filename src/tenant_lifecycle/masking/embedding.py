@@ -83,6 +83,12 @@ class CommandEmbedder:
         )  # fmt: skip
 
 
+def vector_digest(vector: Sequence[float]) -> int:
+    """64 bits that are equal for vectors that are equal as 32-bit floats."""
+    content = struct.pack(f"<{len(vector)}f", *vector)
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

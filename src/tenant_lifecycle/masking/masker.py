@@ -64,13 +64,14 @@ class Masker:
             UsageError: the target is the tenant itself, or its mail would go to strangers.
         """
         target.check()
-        self._registry, self._key, self._types = registry, key, frozenset(types)
-        self._row_keys, self._forms, self._recognisers = row_keys or {}, forms or {}, recognisers
+        self.registry, self._key, self._types = registry, key, frozenset(types)
+        self._row_keys, self.forms, self._recognisers = row_keys or {}, forms or {}, recognisers
         self.setting = Setting(key, target, People(key), embedder or HashingEmbedder())
-        self.reader = Reader(registry, self._forms, target.tenant)
+        self.reader = Reader(registry, self.forms, target.tenant)
         self._unknown: dict[str, None] = {}
         self._groups: dict[tuple[str, str], Groups] = {}
         self._counts: Counter[str] = Counter()
+        self._left_out: Counter[str] = Counter()
         self._ready = False
 
     def facts(self) -> Mapping[str, str]:
@@ -79,12 +80,12 @@ class Masker:
 
     def wants(self, store: str, set_name: str) -> bool:
         """Whether the clone has the set at all."""
-        rules = self._registry.rules(store, set_name)
+        rules = self.registry.rules(store, set_name)
         return rules is not None and rules.data in self._types
 
     def findings(self, store: str, shapes: Mapping[str, Shape]) -> list[Finding]:
         """What forbids or endangers masking, as far as columns tell it; see `ready` for the rest."""
-        return self._registry.findings(store, shapes)
+        return self.registry.findings(store, shapes)
 
     def prepare(self, store: str, shape: Shape, items: Iterable[Item]) -> int:
         """Look through a set; how many items it has. All sets, also those that the clone does not have."""
@@ -148,7 +149,7 @@ class Masker:
                 self._counts[f"{store} {shape.set}"] += 1
                 yield masked
             elif not is_part(item.key):
-                self._counts["left out: vectors without text"] += 1
+                self._left_out[f"{store} {shape.set}"] += 1
 
     def pseudonym(self, kind: str, value: str) -> str:
         """What a value of a kind has become; for whoever checks that it did."""
@@ -159,18 +160,23 @@ class Masker:
         """Items masked, by store and set."""
         return dict(self._counts)
 
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Vectors for whose text nothing is known, by store and set."""
+        return dict(self._left_out)
+
     def close(self) -> None:
         """Forget vectors that were kept for other stores."""
         self.setting.shelf.close()
 
     def _rules(self, store: str, set_name: str) -> SetRules | None:
-        return self._registry.rules(store, set_name)
+        return self.registry.rules(store, set_name)
 
     def _compiled(self, store: str, shape: Shape) -> SetMask:
         rules = self._rules(store, shape.set)
         assert rules is not None
         if rules.names:
-            return NamedMask(f"{store} {shape.set}", rules, self._forms[store], self.setting, self._types)
+            return NamedMask(f"{store} {shape.set}", rules, self.forms[store], self.setting, self._types)
         groups = self._groups.get((store, shape.set))
         return RowMask(rules, shape, self.setting, self._types, self._row_keys[store], groups)
 

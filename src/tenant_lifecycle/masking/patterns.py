@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 
 import phonenumbers
 from stdnum import iban, luhn
@@ -21,7 +22,6 @@ from stdnum.gb import nhs
 from stdnum.in_ import aadhaar
 from stdnum.it import codicefiscale
 from stdnum.nl import bsn
-from stdnum.pl import pesel
 from stdnum.us import ssn
 
 
@@ -43,9 +43,11 @@ class Detector:
     is_one: Callable[[str], bool] = lambda _: True
 
     def spans(self, text: str) -> Iterator[Span]:
+        """Where it stands; of a form with a ``value``, only that."""
+        value = "value" if "value" in self.form.groupindex else 0
         for match in self.form.finditer(text):
-            if self.is_one(match[0]):
-                yield Span(match.start(), match.end(), self.kind)
+            if self.is_one(match[value]):
+                yield Span(*match.span(value), self.kind)
 
 
 def is_card(text: str) -> bool:
@@ -67,19 +69,24 @@ def _mod97(compact: str) -> bool:
     return int(digits) % 97 == 1
 
 
-#: With a checksum, or with a form of its own and nothing else.
-_NATIONAL = (ssn, idnr, codicefiscale, nir, dni, nie, cpf, pesel, aadhaar, bsn, nhs)
-#: Their bare digits are found in every second table: they need separators, or letters.
-_BARE = re.compile(r"[0-9]+")
+#: Ids of people by how they are written; as bare digits they could be anything, so only columns have those.
+_NATIONAL: Sequence[tuple[str, Any]] = (
+    (r"[0-9]{3}-[0-9]{2}-[0-9]{4}", ssn),
+    (r"[0-9]{3}[ -][0-9]{3}[ -][0-9]{4}", nhs),
+    (r"[0-9]{2} [0-9]{3} [0-9]{3} [0-9]{3}", idnr),
+    (r"[A-Z]{6}[0-9]{2}[A-Z][0-9]{2}[A-Z][0-9]{3}[A-Z]", codicefiscale),
+    (r"[12] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}", nir),
+    (r"[0-9]{8}-?[A-Z]", dni),
+    (r"[XYZ]-?[0-9]{7}-?[A-Z]", nie),
+    (r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}", cpf),
+    (r"[0-9]{4}[ -][0-9]{4}[ -][0-9]{4}", aadhaar),
+    (r"[0-9]{4}\.[0-9]{2}\.[0-9]{3}", bsn),
+)
 
 
 def is_national_id(text: str) -> bool:
-    """Valid by some country's rule."""
-    return any(module.is_valid(text) for module in _NATIONAL)
-
-
-def _is_written_national_id(text: str) -> bool:
-    return not _BARE.fullmatch(text) and is_national_id(text)
+    """Valid by the rule of a country that writes it so."""
+    return any(re.fullmatch(form, text) and module.is_valid(text) for form, module in _NATIONAL)
 
 
 def _is_ip(text: str) -> bool:
@@ -131,8 +138,8 @@ IBAN = Detector(
 )
 NATIONAL_ID = Detector(
     "national_id",
-    re.compile(r"(?<![\w.-])(?=[A-Z0-9 .-]*[0-9]{2})[A-Z0-9]{2,11}(?:[ .-][A-Z0-9]{1,6}){0,6}(?![\w-])"),
-    _is_written_national_id,
+    re.compile(rf"(?<![\w.-])(?:{'|'.join(form for form, _ in _NATIONAL)})(?![\w-])"),
+    is_national_id,
 )
 IPV4 = Detector("ip", re.compile(r"(?<![\w.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![\w.]*[0-9])"), _is_ip)
 IPV6 = Detector(
@@ -141,7 +148,7 @@ IPV6 = Detector(
     lambda t: len(t) > 4 and _is_ip(t),
 )
 MAC = Detector("mac", re.compile(r"(?<![\w:-])(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}(?![\w:-])"))
-#: Keys of known makers, tokens of web sessions, private keys, and passwords that say that they are one.
+#: Keys of known makers, tokens of web sessions, private keys.
 SECRET = Detector(
     "secret",
     re.compile(
@@ -149,14 +156,20 @@ SECRET = Detector(
         r"|\bgh[pousr]_[A-Za-z0-9]{30,}|\bxox[abprs]-[A-Za-z0-9-]{10,}|\bAIza[0-9A-Za-z_-]{35}|\bglpat-[\w-]{20,}"
         r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
         r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]+-----END [A-Z ]*PRIVATE KEY-----"
-        r"|(?i:(?<=password[:=])|(?<=password: )|(?<=passwort: )|(?<=bearer ))[^\s\"',;]{6,}"
+    ),
+)
+#: What is called a password beside it.
+PASSWORD = Detector(
+    "secret",
+    re.compile(
+        r"(?:[Pp]assword|[Pp]asswort|PASSWORD|[Pp]asswd|secret_key|api_key)\"?[:=] ?\"?(?P<value>[^\s\"',;]{6,})"
     ),
 )
 UUID = Detector(
     "uuid", re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}(?![0-9A-Za-z])")
 )
 #: In the order of precedence where two find the same stretch.
-DETECTORS: Sequence[Detector] = (SECRET, URL, EMAIL, UUID, IBAN, CARD, NATIONAL_ID, IPV4, IPV6, MAC)
+DETECTORS: Sequence[Detector] = (SECRET, PASSWORD, URL, EMAIL, UUID, IBAN, CARD, NATIONAL_ID, IPV4, IPV6, MAC)
 
 
 def spans(text: str, phones: Phones) -> Iterator[Span]:

@@ -16,6 +16,11 @@ from tenant_lifecycle.masking.keying import MaskingKey, normal
 NAMES = frozenset({"name", "first_name", "last_name"})
 
 
+def is_value(kind: str, value: str) -> bool:
+    """Whether a text in a column of that kind is one: a column of addresses may also name a part of a program."""
+    return bool(value.strip()) and (kind != "email" or "@" in value)
+
+
 class People:
     """Distinct values by kind, and the numbers of e-mail addresses."""
 
@@ -27,7 +32,7 @@ class People:
 
     def add(self, kind: str, value: str) -> None:
         """One value of a column, as it stands there."""
-        if value.strip():
+        if is_value(kind, value):
             self._values[kind][value] = None
 
     def values(self) -> Iterator[tuple[str, str]]:

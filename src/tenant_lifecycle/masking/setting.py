@@ -91,6 +91,8 @@ class Setting:
     embedder: Embedder = field(default_factory=HashingEmbedder)
     #: Vectors of texts that other stores hold as well.
     shelf: Shelf = field(default_factory=Shelf)
+    #: Digests of vectors of texts in which nothing was masked: they may be what they were.
+    unchanged: set[int] = field(default_factory=set)
     #: Smallest and largest whole number seen, by domain, and the bits of the narrowest column.
     seen: dict[str, tuple[int, int]] = field(default_factory=dict)
     bits: dict[str, int] = field(default_factory=dict)

@@ -35,8 +35,8 @@ class Alias:
     replacement: str
     #: Whether it is only meant where it begins with a capital letter.
     capital: bool = False
-    #: Whether it only counts where nothing else is known by these words; such aliases come last.
-    weak: bool = False
+    #: Of aliases with the same words those of the lowest rank count; only among them it may be ambiguous.
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +104,16 @@ class TextMasker:
 def _by_words(aliases: Iterable[Alias]) -> dict[str, _Known]:
     """What is meant by each sequence of folded words."""
     known: dict[str, _Known] = {}
-    for alias in aliases:
+    ranks: dict[str, int] = {}
+    for alias in sorted(aliases, key=lambda one: one.rank):
         words = tokens_of(alias.text)
         if not words:
             continue
         pattern = words[0] if len(words) == 1 and unspaced(alias.text) else f" {' '.join(words)} "
         before = known.get(pattern)
         if before is None:
-            known[pattern] = _Known(alias.replacement, alias.capital)
-        elif before.replacement != alias.replacement and not alias.weak:
+            known[pattern], ranks[pattern] = _Known(alias.replacement, alias.capital), alias.rank
+        elif before.replacement != alias.replacement and ranks[pattern] == alias.rank:
             known[pattern] = _Known(SOMEBODY, before.capital and alias.capital)
     return known
 

@@ -25,8 +25,8 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Check
 
 __all__ = [
-    "Answers", "Archive", "Archives", "Arrived", "Backs", "BaseReading", "Captures", "CapturesBig", "Clocked", "Preview", "Previews",
-    "Remembers", "SetDiff", "Version", "Writing",
+    "Answers", "Archive", "Archives", "Arrived", "Backs", "BaseReading", "Captures", "CapturesBig", "Clocked", "Migrates", "Preview",
+    "Previews", "Remembers", "SetDiff", "Version", "Writing",
 ]  # fmt: skip
 
 
@@ -119,6 +119,18 @@ class Answers(Protocol):
         """Keys of the preview's items with the nearest vectors, the nearest first, at most ``n``.
 
         Only of the namespace or collection that the key ``beside`` belongs to. Reads after writes.
+        """
+
+
+@runtime_checkable
+class Migrates(Protocol):
+    """A preview that can be brought to the shape which the live sets have meanwhile; done after loading."""
+
+    def migrate(self, check: Check) -> Mapping[str, Shape]:
+        """Run the application's migrations on it if its shapes differ from the live ones; its shapes then. Repeatable.
+
+        Raises:
+            PreconditionRefused: it still does not fit; names the columns.
         """
 
 

@@ -89,7 +89,11 @@ class Cloning:
     """Starts, lists and ends clones. Safe to use from several threads."""
 
     def __init__(
-        self, installation: Installation, database: ControlDatabase, backups: Backups, stores: Callable[[], Stores]
+        self,
+        installation: Installation,
+        database: ControlDatabase,
+        backups: Backups,
+        stores: Callable[[], Stores],
     ) -> None:
         self._installation = installation
         self._backups = backups
@@ -232,5 +236,3 @@ class Cloning:
 def row_key_of(shape: Shape, cells: Sequence[Cell]) -> bytes:
     """The key of a row of PostgreSQL."""
     return row_key([cells[place] for place in key_places(shape)])
-
-

@@ -49,7 +49,8 @@ def no_registry() -> Registry:
         ConfigError: always.
     """
     raise ConfigError(
-        "nobody has said what may be copied of a tenant's data", next_step="write a masking.yaml: docs/masking.md"
+        "nobody has said what may be copied of a tenant's data",
+        next_step="write a masking.yaml: docs/masking.md",
     )
 
 

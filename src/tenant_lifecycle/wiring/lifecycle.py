@@ -61,7 +61,6 @@ from tenant_lifecycle.wiring.installation import Installation, Stores, close_sto
 from tenant_lifecycle.wiring.runner_process import ensure_runner_process, only_runner
 from tenant_lifecycle.wiring.verifiers import verifier_findings
 
-
 #: How often a worker looks for clones whose time is over.
 EXPIRY_LOOK_S = 60.0
 

@@ -9,6 +9,7 @@ import struct
 from urllib.parse import quote, unquote
 
 from tenant_lifecycle.masking.classes import DataClass, Guarantee, Rule
+from tenant_lifecycle.masking.embedding import vector_digest
 from tenant_lifecycle.masking.setting import Row, Setting, Transform
 from tenant_lifecycle.masking.transformers.kind import Kind, classes
 
@@ -35,12 +36,12 @@ def _in_base64(value: str, setting: Setting) -> str | None:
 
 
 def _file_name(_rule: Rule, setting: Setting) -> Transform:
-    """Folders and the name as text; its ending stays."""
+    """Folders and the name as text; its ending stays, and does not become one of an address's host."""
 
     def one(value: str) -> str:
         match = re.fullmatch(r"(.*?)(\.[A-Za-z0-9]{1,5})?", value, re.DOTALL)
         assert match is not None
-        return setting.text(match[1]) + (match[2] or "")
+        return setting.text(match[1]).replace("@", "_at_") + (match[2] or "")
 
     return lambda value, _row: one(value)
 
@@ -55,7 +56,10 @@ def _embedding(rule: Rule, setting: Setting) -> Transform:
         names = [row.raw(name) for name in place]
         vector = None if source else setting.shelf.get(names)
         if source:
-            vector = setting.embedder(row.masked(source) or "", vector_size(value))
+            text = row.masked(source) or ""
+            vector = setting.embedder(text, vector_size(value))
+            if text == row.raw(source):
+                setting.unchanged.add(vector_digest(vector))
             if place:
                 setting.shelf.put(names, vector)
         if vector is None:

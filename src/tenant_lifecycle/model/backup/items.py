@@ -71,9 +71,18 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Reshape:
-    """From here on the set's cells are these columns."""
+    """From here on the set's cells are these columns.
+
+    Cells are carried over by name where name and type are the same. For every other column the log has to say what
+    items from before have in it; where it does not, they are unknown until the next base: a change of the schema
+    writes no rows into a change log (a default that is added fills old rows silently, a changed type rewrites them).
+    """
 
     shape: Shape
+    #: New name and old name: cells are what the old column had, byte for byte, though name or type differ.
+    carried: tuple[tuple[str, str], ...] = ()
+    #: Name of a column, and the cell that every item from before has in it.
+    filled: tuple[tuple[str, Cell], ...] = ()
 
 
 Op = Upsert | Delete | Truncate | Unknown | Reshape

@@ -65,7 +65,7 @@ class Counters:
             for counter, value in zip(counters, last, strict=True)
         ]
         with self.target.session() as conn:
-            return _raise(conn, counters, least)
+            return raise_counters(conn, counters, least)
 
     def known(self) -> tuple[Counter, ...]:
         """The pairs of sequences, read from both catalogues the first time."""
@@ -108,7 +108,8 @@ def _last_values(conn: Connection, oids: Sequence[int]) -> list[int | None]:
     return [cast("int | None", value) for (value,) in rows]
 
 
-def _raise(conn: Connection, counters: Sequence[Counter], least: Sequence[int | None]) -> int:
+def raise_counters(conn: Connection, counters: Sequence[Counter], least: Sequence[int | None]) -> int:
+    """Raise every sequence that has not given its least number yet; return how many. None: leave it."""
     behind = [
         (counter.target_oid, counter.sign, value, _wanted(counter, value))
         for counter, value in zip(counters, least, strict=True)
@@ -147,7 +148,9 @@ SELECT n.nspname, c.relname, a.attname, d.sequence::oid::int8, d.sequence::regcl
 
 
 @dataclass(frozen=True, slots=True)
-class _Used:
+class Used:
+    """A sequence that a column draws from; its name as `regclass` prints it."""
+
     oid: int
     name: str
     increment: int
@@ -156,7 +159,7 @@ class _Used:
 
 
 def _pairs(source: Database, target: Database, tenant: TenantId) -> tuple[Counter, ...]:
-    here, there = _used(source, tenant), _used(target, tenant)
+    here, there = used_sequences(source, tenant), used_sequences(target, tenant)
     by_name = {one.name: one for drawn in there.values() for one in drawn}
     pairs: dict[tuple[int, int], Counter] = {}
     for column, drawn in here.items():
@@ -170,11 +173,12 @@ def _pairs(source: Database, target: Database, tenant: TenantId) -> tuple[Counte
                     store=target.name,
                     next_step="create the sequence there and make it the column's default",
                 )
-            pairs[one.oid, other.oid] = _counter(one, other)
+            pairs[one.oid, other.oid] = counter_of(one, other)
     return tuple(pairs.values())
 
 
-def _counter(one: _Used, other: _Used) -> Counter:
+def counter_of(one: Used, other: Used) -> Counter:
+    """A pair of sequences; the same twice where one is to be raised by itself."""
     sign = 1 if one.increment > 0 else -1
     return Counter(
         source_oid=one.oid,
@@ -186,17 +190,18 @@ def _counter(one: _Used, other: _Used) -> Counter:
     )
 
 
-def _used(database: Database, tenant: TenantId) -> dict[tuple[str, str, str], list[_Used]]:
+def used_sequences(database: Database, tenant: TenantId) -> dict[tuple[str, str, str], list[Used]]:
+    """By schema, table and column, of the tenant's tables."""
     tables = database.tables()
     moved = database.map.resolve(tenant, frozenset(tables)).moved
     # A default may stand on a partition only.
     names = [relation for table in moved for relation in (table, *tables[table].partitions)]
-    used: dict[tuple[str, str, str], list[_Used]] = {}
+    used: dict[tuple[str, str, str], list[Used]] = {}
     with database.session() as conn:
         rows = conn.execute(
             _USED, ([name.schema for name in names], [name.name for name in names])
         ).fetchall()
     for schema, table, column, *sequence in rows:
         key = (str(schema), str(table), str(column))
-        used.setdefault(key, []).append(_Used(*cast("tuple[int, str, int, int, int]", tuple(sequence))))
+        used.setdefault(key, []).append(Used(*cast("tuple[int, str, int, int, int]", tuple(sequence))))
     return used

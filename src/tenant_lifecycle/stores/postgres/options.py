@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tenant_lifecycle.errors import ConfigError
+from tenant_lifecycle.stores.postgres.backup.hooks import Hook, read_hook
 from tenant_lifecycle.stores.postgres.settle import Physical
 
 
@@ -18,6 +19,8 @@ class Options:
     wal_archive_days: int | None = None
     #: A query for the version that the application's migrations have reached; None: Alembic's, if it is there.
     migration_version: str | None = None
+    #: How a restored tenant is brought to the live tables' schema.
+    migrations: Hook | None = None
 
 
 def read_options(store: str, settings: Mapping[str, str]) -> Options:
@@ -38,4 +41,9 @@ def read_options(store: str, settings: Mapping[str, str]) -> Options:
             f"store {store}: wal_archive_days is {days!r}",
             next_step="write a whole number of days, at least 1",
         )
-    return Options(Physical(physical), int(days) if days else None, settings.get("migration_version"))
+    return Options(
+        physical=Physical(physical),
+        wal_archive_days=int(days) if days else None,
+        migration_version=settings.get("migration_version"),
+        migrations=read_hook(store, settings.get("migrations")),
+    )

@@ -34,17 +34,21 @@ def owned_rows(resolved: ResolvedMap, table: TableName, alias: str) -> sql.Compo
 
 def exclusive_people(resolved: ResolvedMap, table: TableName, alias: str) -> sql.Composable:
     """The condition for rows of a shared table that belong to this tenant and to no other."""
+    return sql.SQL("({owned} AND {no_others})").format(
+        owned=owned_rows(resolved, table, alias), no_others=no_other_tenants(resolved, table, alias)
+    )
+
+
+def no_other_tenants(resolved: ResolvedMap, table: TableName, alias: str) -> sql.Composable:
+    """The condition for rows of a shared table that belong to no other tenant: to this one, or to nobody."""
     rule = resolved.shared[table]
     # NOT EXISTS and not NOT IN: one membership without a person would make NOT IN true for nobody, and a
     # list of all other tenants' members that outgrows work_mem would be searched once for each person.
-    others = sql.SQL("SELECT FROM {through} x0 WHERE {column} = {key} AND NOT ({mine})").format(
+    return sql.SQL("NOT EXISTS (SELECT FROM {through} x0 WHERE {column} = {key} AND NOT ({mine}))").format(
         column=sql.Identifier("x0", rule.column),
         key=sql.Identifier(alias, rule.key),
         through=table_sql(rule.through),
         mine=_condition(resolved, resolved.owned[rule.through], "x0", depth=1),
-    )
-    return sql.SQL("({owned} AND NOT EXISTS ({others}))").format(
-        owned=owned_rows(resolved, table, alias), others=others
     )
 
 

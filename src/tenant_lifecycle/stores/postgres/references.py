@@ -81,7 +81,8 @@ SELECT con.conname::text, cn.nspname::text, cc.relname::text, pn.nspname::text, 
           JOIN pg_attribute a ON a.attrelid = con.confrelid AND a.attnum = k.num)
   FROM pg_constraint con JOIN pg_class cc ON cc.oid = con.conrelid JOIN pg_namespace cn ON cn.oid = cc.relnamespace
   JOIN pg_class pc ON pc.oid = con.confrelid JOIN pg_namespace pn ON pn.oid = pc.relnamespace
- WHERE con.contype = 'f' AND con.conparentid = 0 AND con.confrelid = ANY (%s::regclass[]) ORDER BY 2, 3, 1
+ WHERE con.contype = 'f' AND con.conparentid = 0 AND (con.confrelid = ANY (%(parents)s::regclass[]) OR con.conrelid = ANY (%(children)s::regclass[]))
+ ORDER BY 2, 3, 1
 """
 
 
@@ -98,11 +99,26 @@ class Declared:
 
 def references_to(conn: Connection, parents: Iterable[TableName]) -> list[Declared]:
     """Declared foreign keys that refer to these tables."""
-    names = [table_sql(name).as_string(conn) for name in parents]
+    return _declared(conn, parents, ())
+
+
+def references_of(conn: Connection, tables: Iterable[TableName]) -> list[Declared]:
+    """Declared foreign keys that refer to these tables, or from them."""
+    names = list(tables)
+    return _declared(conn, names, names)
+
+
+def _declared(
+    conn: Connection, parents: Iterable[TableName], children: Iterable[TableName]
+) -> list[Declared]:
+    names = {
+        "parents": [table_sql(name).as_string(conn) for name in parents],
+        "children": [table_sql(name).as_string(conn) for name in children],
+    }
     return [
         Declared(str(name), TableName(str(cs), str(ct)), tuple(cast("list[str]", columns)),
                  TableName(str(ps), str(pt)), tuple(cast("list[str]", theirs)))
-        for name, cs, ct, ps, pt, columns, theirs in conn.execute(_DECLARED, (names,))
+        for name, cs, ct, ps, pt, columns, theirs in conn.execute(_DECLARED, names)
     ]  # fmt: skip
 
 

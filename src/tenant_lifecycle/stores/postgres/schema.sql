@@ -106,3 +106,27 @@ CREATE TABLE IF NOT EXISTS tenant_lifecycle.planted (
     body    text NOT NULL
 );
 CREATE INDEX IF NOT EXISTS planted_by_tenant ON tenant_lifecycle.planted (tenant);
+
+-- Restored tenants beside the live one. The rows are in a schema of each preview's own, which carries our comment.
+CREATE TABLE IF NOT EXISTS tenant_lifecycle.preview (
+    name        text PRIMARY KEY,
+    tenant      text NOT NULL,
+    -- What the base says of the system it comes from.
+    facts       jsonb NOT NULL,
+    -- Whether its tables have been given back the rules that migrations expect.
+    ruled       boolean NOT NULL DEFAULT false,
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE TABLE IF NOT EXISTS tenant_lifecycle.preview_set (
+    name        text NOT NULL,
+    set_name    text NOT NULL,
+    number      integer NOT NULL,
+    -- The live table, and the one in the preview's schema.
+    schema_name text NOT NULL,
+    table_name  text NOT NULL,
+    relation    text NOT NULL,
+    shape       jsonb NOT NULL,
+    -- NULL until it is loaded. The table is unlogged: after a crash of the server it is empty, and this is not.
+    rows        bigint,
+    PRIMARY KEY (name, set_name)
+);

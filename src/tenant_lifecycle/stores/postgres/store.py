@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from tenant_lifecycle.errors import ConfigError
+from tenant_lifecycle.model.backup.shape import Shape
 from tenant_lifecycle.model.erasure.outcome import Level
 from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.keymap import IdSource, TenantIds
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.ownership import OwnershipMap
-from tenant_lifecycle.stores.backing import BaseReading
+from tenant_lifecycle.stores.backing import BaseReading, Preview
 from tenant_lifecycle.stores.base import (
     Check,
     Compared,
@@ -67,7 +69,7 @@ from tenant_lifecycle.stores.postgres import (
     split,
     verifiercheck,
 )
-from tenant_lifecycle.stores.postgres.backup import base
+from tenant_lifecycle.stores.postgres.backup import base, check, preview
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.feed import follower, slots
 from tenant_lifecycle.stores.postgres.options import Options, read_options
@@ -280,6 +282,22 @@ class PostgresStore:
 
     def read_base(self, tenant: TenantId, check: Check) -> AbstractContextManager[BaseReading]:
         return base.read_base(self.database, tenant, check, self.options.migration_version)
+
+    # -- Previews
+
+    def check_restore(
+        self, tenant: TenantId, shapes: Mapping[str, Shape], facts: Mapping[str, Any]
+    ) -> list[Finding]:
+        return check.check_restore(self.database, tenant, shapes, facts, self.options.migrations)
+
+    def open_preview(
+        self, tenant: TenantId, name: str, shapes: Mapping[str, Shape], facts: Mapping[str, Any]
+    ) -> Preview:
+        hook, version = self.options.migrations, self.options.migration_version
+        return preview.open_preview(self.database, tenant, name, shapes, facts, hook, version)
+
+    def previews(self) -> list[str]:
+        return preview.previews(self.database)
 
     # -- Removes
 

@@ -13,6 +13,8 @@ from tenant_lifecycle.model.names import TableName
 
 #: Where our own objects live in every data database.
 OUR_SCHEMA = "tenant_lifecycle"
+#: How the comment on a schema of a preview begins; such a schema is ours too.
+PREVIEW_MARK = "tenant-lifecycle preview: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, c.relkind::te
    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', %(ours)s)
    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass
                       AND d.deptype = 'e')
+   AND NOT EXISTS (SELECT FROM pg_description d WHERE d.objoid = n.oid AND d.classoid = 'pg_namespace'::regclass
+                      AND starts_with(d.description, %(preview)s) AND n.nspname <> coalesce(%(schema)s::text, ''))
    AND (%(schema)s::text IS NULL OR (n.nspname = %(schema)s AND c.relname = %(name)s))
  ORDER BY n.nspname, c.relname
 """
@@ -147,7 +151,7 @@ SELECT a.attrelid::int8 AS oid, a.attname AS name, format_type(a.atttypid, a.att
 def read_tables(conn: psycopg.Connection[object]) -> Mapping[TableName, Table]:
     """Describe every user table of the database, partitioned roots with their partitions folded in.
 
-    System schemas, our own schema, temporary tables and tables that belong to an extension are left out.
+    System schemas, our own schema, previews, temporary tables and tables that belong to an extension are left out.
     """
     return _read(conn, None)
 
@@ -164,7 +168,7 @@ def read_table(conn: psycopg.Connection[object], name: TableName) -> Table:
 def _read(conn: psycopg.Connection[object], only: TableName | None) -> Mapping[TableName, Table]:
     wanted = {"schema": only.schema if only else None, "name": only.name if only else None}
     with conn.cursor(row_factory=dict_row) as cursor:
-        tables = cursor.execute(_TABLES, {"ours": OUR_SCHEMA, **wanted}).fetchall()
+        tables = cursor.execute(_TABLES, {"ours": OUR_SCHEMA, "preview": PREVIEW_MARK, **wanted}).fetchall()
         rows = cursor.execute(_COLUMNS, {"oids": [table["oid"] for table in tables]}).fetchall()
     columns: dict[int, list[Column]] = {table["oid"]: [] for table in tables}
     for row in rows:

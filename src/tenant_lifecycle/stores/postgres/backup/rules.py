@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
+from psycopg import sql
 from psycopg.rows import dict_row
 
+from tenant_lifecycle.errors import StoreRejected
 from tenant_lifecycle.model.names import TableName
+from tenant_lifecycle.stores.postgres.backup.register import PreviewSet, Registered
 from tenant_lifecycle.stores.postgres.connection import Connection
+from tenant_lifecycle.stores.postgres.owned import columns_sql, table_sql
 
 _RULES = """
 WITH wanted AS (SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -48,3 +53,51 @@ def read_rules(conn: Connection, names: Sequence[TableName]) -> list[dict[str, A
     parameters = {"schemas": [name.schema for name in names], "names": [name.name for name in names]}
     with conn.cursor(row_factory=dict_row) as cursor:
         return [dict(row) for row in cursor.execute(_RULES, parameters)]
+
+
+def give_rules(conn: Connection, store: str, preview: Registered) -> None:
+    """Add to a preview's tables what the base's had, references last; in the caller's transaction.
+
+    Raises:
+        StoreRejected: a rule needs something that is not here any more, or the rows break it.
+    """
+    rules = sorted(preview.facts.get("rules", ()), key=lambda rule: rule["type"] == "f")
+    for rule in rules:
+        one = preview.sets.get(rule["set"])
+        if one is None or rule["type"] == "p":
+            continue
+        try:
+            with conn.transaction():
+                conn.execute(_statement(preview, one, rule))
+        except psycopg.Error as exc:
+            raise StoreRejected(
+                f"{store}: the backup's {rule['kind']} {rule['name']} of {rule['set']} cannot be made on preview {preview.name} "
+                f"(SQLSTATE {exc.sqlstate})",
+                store=store,
+                next_step="create the function or the type that it needs, and try again",
+            ) from None
+
+
+def _statement(preview: Registered, one: PreviewSet, rule: dict[str, Any]) -> sql.Composed:
+    table, name = table_sql(one.table), sql.Identifier(rule["name"])
+    if rule["kind"] == "default":
+        return sql.SQL("ALTER TABLE {} ALTER {} SET DEFAULT {}").format(
+            table, name, sql.SQL(rule["definition"])
+        )
+    if rule["kind"] == "index":
+        return sql.SQL("CREATE {}INDEX {} ON {} {}").format(
+            sql.SQL("UNIQUE " if rule["type"] == "u" else ""), name, table, sql.SQL(rule["definition"])
+        )
+    if rule["type"] != "f":
+        return sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(table, name, sql.SQL(rule["definition"]))
+    # NOT VALID: what a row refers to may be somebody's who is not in this backup.
+    return sql.SQL(
+        "ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {} NOT VALID"
+    ).format(
+        table,
+        name,
+        columns_sql(tuple(rule["columns"])),
+        table_sql(preview.sets[rule["parent"]].table),
+        columns_sql(tuple(rule["parent_columns"])),
+        sql.SQL(rule["on_delete"]),
+    )

@@ -70,3 +70,22 @@ def _reasons(table: Table) -> Iterator[str]:
     generated = {column.name for column in table.columns if column.generated}
     if generated & set(table.key):
         yield f"has a computed column in its key: {', '.join(sorted(generated & set(table.key)))}"
+
+
+def differences(backup: Shape, live: Shape) -> list[str]:
+    """How the live table's columns and key are others than the backup's, one clause each; order is nothing. Pure."""
+    there = {column.name: column for column in live.columns}
+    here = {column.name: column for column in backup.columns}
+    said = [f"lacks column {name} ({here[name].type})" for name in here.keys() - there.keys()]
+    said += [
+        f"has column {name} ({there[name].type}), which the backup has not"
+        for name in there.keys() - here.keys()
+    ]
+    for name in here.keys() & there.keys():
+        if here[name].type != there[name].type:
+            said.append(f"has column {name} as {there[name].type}, the backup as {here[name].type}")
+        elif here[name].nullable and not there[name].nullable:
+            said.append(f"has column {name} NOT NULL, the backup allows NULL")
+    if backup.key != live.key:
+        said.append(f"has the key ({', '.join(live.key)}), the backup ({', '.join(backup.key)})")
+    return sorted(said)

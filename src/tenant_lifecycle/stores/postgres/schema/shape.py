@@ -17,7 +17,7 @@ from tenant_lifecycle.stores.postgres.connection import Connection
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.rawsql import fetch
 from tenant_lifecycle.stores.postgres.schema.differences import plain
-from tenant_lifecycle.stores.postgres.tables import OUR_SCHEMA
+from tenant_lifecycle.stores.postgres.tables import OUR_SCHEMA, PREVIEW_MARK
 
 _NAMES = """
 SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -25,6 +25,8 @@ SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n
    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', $1)
    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass
                       AND d.deptype = 'e')
+   AND NOT EXISTS (SELECT FROM pg_description d WHERE d.objoid = n.oid AND d.classoid = 'pg_namespace'::regclass
+                      AND starts_with(d.description, $2))
 """
 
 _SHAPE = """
@@ -61,7 +63,9 @@ def shape(database: Database, tenant: TenantId) -> str:
     """SHA-256 of the shape of the tenant's tables, lower-case hex; the same on both sides of a pair that
     `compare` does not refuse."""
     with database.session() as conn:
-        names = frozenset(TableName(*row) for row in fetch(conn, _NAMES, [OUR_SCHEMA], prepare=True))
+        names = frozenset(
+            TableName(*row) for row in fetch(conn, _NAMES, [OUR_SCHEMA, PREVIEW_MARK], prepare=True)
+        )
         moved = database.map.resolve(tenant, names).moved
         lines = shape_lines(conn, moved)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
