@@ -25,8 +25,8 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Check
 
 __all__ = [
-    "Answers", "Archive", "Archives", "Arrived", "Backs", "BaseReading", "Captures", "CapturesBig", "Clocked", "Migrates", "Preview",
-    "Previews", "Remembers", "SetDiff", "Version", "Writing",
+    "Answers", "Archive", "Archives", "Arrived", "Backs", "BaseReading", "Captures", "CapturesBig", "Clocked", "Migrates", "Numbers", "Preview",
+    "Previews", "ReadsBack", "Remembers", "SetDiff", "Version", "Writing",
 ]  # fmt: skip
 
 
@@ -109,6 +109,22 @@ class Preview(Protocol):
 
     def discard(self) -> None:
         """Remove the preview; safe to repeat."""
+
+
+@runtime_checkable
+class ReadsBack(Protocol):
+    """A preview that can be read, item by item; of one that cannot, no clone is made."""
+
+    def items(self, set_name: str) -> Iterator[Item]:
+        """What lies there now, in the form of `Backs`, in bounded memory."""
+
+
+@runtime_checkable
+class Numbers(Protocol):
+    """A store that hands out numbers as ids, which all tenants share."""
+
+    def highest(self, set_name: str, column: str) -> int:
+        """The largest number that anybody has there, or will get soon; 0 if there is none."""
 
 
 @runtime_checkable

@@ -137,6 +137,8 @@ def empty(ctx: StepContext) -> Outcome:
     nothing = session.previews(name).open_preview(
         session.tenant, f"{writing_name(session.operation_id)}_e", shapes, facts
     )
+    for set_name in shapes:
+        nothing.load(set_name, (), ctx.check)
     changed = nothing.promote(session.writing, None, ctx.check)
     nothing.discard()
     return Done({"sets": dict(changed)})

@@ -16,7 +16,7 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import Operation
 from tenant_lifecycle.operations.backup.session import writing_name
 from tenant_lifecycle.operations.restore.moments import Chosen, moment_of
-from tenant_lifecycle.stores.backing import Backs, Preview, Previews, Writing
+from tenant_lifecycle.stores.backing import Backs, Preview, Previews, ReadsBack, Writing
 from tenant_lifecycle.stores.base import Store
 
 
@@ -107,6 +107,20 @@ class CloneSession:
             self.moment.shapes(name),
             self.moment.base(name).facts,
         )
+
+    def read_back(self, name: str) -> ReadsBack:
+        """The same, to be read.
+
+        Raises:
+            UnsupportedByStore: it cannot be read, so nobody could say what is in it.
+        """
+        preview = self.preview(name)
+        if not isinstance(preview, ReadsBack):
+            raise UnsupportedByStore(
+                f"what is put into {self.environment}/{name} cannot be read before it is shown",
+                next_step="no clone can be made there; a newer version of its plug-in may help",
+            )
+        return preview
 
     def backs(self, name: str) -> Backs:
         """A store that can be read whole."""

@@ -69,7 +69,7 @@ from tenant_lifecycle.stores.postgres import (
     split,
     verifiercheck,
 )
-from tenant_lifecycle.stores.postgres.backup import base, check, preview
+from tenant_lifecycle.stores.postgres.backup import base, check, numbers, preview
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.feed import follower, slots
 from tenant_lifecycle.stores.postgres.options import Options, read_options
@@ -298,6 +298,11 @@ class PostgresStore:
 
     def previews(self) -> list[str]:
         return preview.previews(self.database)
+
+    # -- Numbers
+
+    def highest(self, set_name: str, column: str) -> int:
+        return numbers.highest(self.database, set_name, column)
 
     # -- Removes
 
