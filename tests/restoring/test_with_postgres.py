@@ -10,11 +10,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from cupboard import BoxRepository
+from cupboard import KEY, BoxRepository
 
 from rig import Rig, make_rig
 from sample_fixtures import SandboxPair
+from tenant_lifecycle.errors import PreconditionRefused, TenantBusy, UsageError
 from tenant_lifecycle.model.backup.clone import CloneState
+from tenant_lifecycle.model.backup.fingerprint import fingerprint
+from tenant_lifecycle.model.erasure.request import Exception17
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import TERMINAL, Operation, Outputs, State
 from tenant_lifecycle.sandbox.environment import Fill
@@ -56,10 +59,6 @@ def drive(rig: Rig, operation: Operation) -> Operation:
 
 def fingerprints(rig: Rig, environment: str, tenant: str) -> dict[str, object]:
     """Of everything the tenant has."""
-    from cupboard import KEY
-
-    from tenant_lifecycle.model.backup.fingerprint import fingerprint
-
     store = rig.lifecycle.stores[environment]["postgres"]
     with store.read_base(TenantId(tenant), lambda: None) as reading:
         return {name: fingerprint(KEY, reading.items(name)) for name in reading.shapes}
@@ -113,3 +112,83 @@ def test_a_masked_clone_passes_the_gate_and_goes_again(rig: Rig) -> None:
     assert gone.state is State.SUCCEEDED, (gone.error, rig.lifecycle.steps(gone.id))
     assert sum(rig.rows("green", "clone-1").values()) == 0 and rig.lifecycle.cloning.list() == []
     assert fingerprints(rig, "green", "resident-1") == residents
+
+
+def test_a_planted_leak_destroys_the_clone_before_anybody_sees_it(rig: Rig) -> None:
+    """Titles are declared public, and one of them names a person of the tenant."""
+    rules = rig.folder / "masking.yaml"
+    leaky = rules.read_text().replace("        title: free_text\n", "        title: public\n")
+    assert leaky != rules.read_text()
+    rules.write_text(leaky)
+    with psycopg.connect(rig.pair.blue) as conn:
+        conn.execute(
+            "UPDATE documents SET title = 'call ' || (SELECT email FROM users JOIN memberships ON user_id = id "
+            "WHERE tenant_id = %(tenant)s LIMIT 1) WHERE id = (SELECT id FROM documents WHERE tenant_id = %(tenant)s LIMIT 1)",
+            {"tenant": TENANT},
+        )
+    drive(rig, rig.lifecycle.backups.start_backup(TENANT, None, actor=ASKER))
+    wanted = WantedClone(TENANT, TenantId("clone-1"), "green", "ann", "look at 4711", 3600.0)
+    failed = drive(rig, rig.lifecycle.cloning.start(wanted, actor=ASKER))
+    assert failed.state is State.FAILED and failed.cause is not None
+    assert failed.cause.kind == "VerificationFailed" and "leak" in failed.cause.message
+    [clone] = rig.lifecycle.cloning.list(every=True)
+    assert clone.state is CloneState.DESTROYED and clone.report is not None
+    assert {leak["kind"] for leak in clone.report["leaks"]} >= {"email"}
+    assert "@" not in str(clone.report), "the report names places, not values"
+    assert sum(rig.rows("green", "clone-1").values()) == 0
+    assert rig.lifecycle.stores["green"]["postgres"].previews() == []
+
+
+def test_a_clone_whose_time_is_over_is_taken_away(rig: Rig) -> None:
+    drive(rig, rig.lifecycle.backups.start_backup(TENANT, None, actor=ASKER))
+    wanted = WantedClone(TENANT, TenantId("clone-1"), "green", "ann", "a moment", 0.001)
+    drive(rig, rig.lifecycle.cloning.start(wanted, actor=ASKER))
+    [begun] = rig.lifecycle.cloning.expire()
+    assert rig.lifecycle.cloning.expire() == [], "begun once"
+    assert drive(rig, begun).state is State.SUCCEEDED
+    assert sum(rig.rows("green", "clone-1").values()) == 0 and rig.lifecycle.cloning.list() == []
+
+
+def test_a_place_without_a_class_stops_the_clone(rig: Rig) -> None:
+    drive(rig, rig.lifecycle.backups.start_backup(TENANT, None, actor=ASKER))
+    rules = rig.folder / "masking.yaml"
+    rules.write_text(rules.read_text().replace("        title: free_text\n", "", 1))
+    wanted = WantedClone(TENANT, TenantId("clone-1"), "green", "ann", "look", 3600.0)
+    with pytest.raises(PreconditionRefused, match="title") as refused:
+        rig.lifecycle.cloning.start(wanted, actor=ASKER)
+    assert "masking.unclassified" in {one.code for one in refused.value.findings}
+
+
+def test_nobody_clones_onto_a_tenant_that_is_there(rig: Rig) -> None:
+    drive(rig, rig.lifecycle.backups.start_backup(TENANT, None, actor=ASKER))
+    taken = rig.lifecycle.stores["green"]["postgres"].tenants()[0]
+    wanted = WantedClone(TENANT, taken, "green", "ann", "look", 3600.0)
+    assert "clone.occupied" in {one.code for one in rig.lifecycle.cloning.plan(wanted).refusals}
+
+
+def test_a_tenant_that_is_being_moved_is_busy(rig: Rig) -> None:
+    drive(rig, rig.lifecycle.backups.start_backup(TENANT, None, actor=ASKER))
+    rig.start()
+    with pytest.raises(TenantBusy):
+        rig.lifecycle.backups.start_restore(Wanted(TENANT, "latest"), actor=ASKER)
+
+
+def test_a_held_tenant_is_not_replaced(rig: Rig) -> None:
+    drive(rig, rig.lifecycle.backups.start_backup(TENANT, None, actor=ASKER))
+    rig.lifecycle.erasures.place_hold("case 1", Exception17.LEGAL_CLAIMS, [TENANT], actor=ASKER)
+    assert {one.code for one in rig.lifecycle.backups.plan_restore(Wanted(TENANT, "latest")).refusals} == {
+        "restore.held"
+    }
+
+
+def test_a_time_without_its_zone_is_refused(rig: Rig) -> None:
+    with pytest.raises(UsageError, match="zone"):
+        rig.lifecycle.backups.plan_restore(Wanted(TENANT, "2026-11-24T10:15:30"))
+
+
+def test_a_table_that_changed_meanwhile_is_refused_by_its_columns(rig: Rig) -> None:
+    drive(rig, rig.lifecycle.backups.start_backup(TENANT, None, actor=ASKER))
+    with psycopg.connect(rig.pair.blue) as conn:
+        conn.execute("ALTER TABLE documents ADD colour text NOT NULL DEFAULT 'red'")
+    refusals = rig.lifecycle.backups.plan_restore(Wanted(TENANT, "latest")).refusals
+    assert any("colour" in one.message and one.code.endswith("column-mismatch") for one in refusals)
