@@ -55,7 +55,14 @@ class Stage:
 
     def open(self, operation: Operation, token: int) -> BackupSession:
         return BackupSession(
-            operation.id, ACME, token, "blue", self.stores(), self.repository, FlipBudget(fence_ttl_s=1.0)
+            operation.id,
+            ACME,
+            token,
+            "blue",
+            self.stores(),
+            self.repository,
+            "gold",
+            FlipBudget(fence_ttl_s=1.0),
         )
 
     def open_restore(self, operation: Operation, token: int) -> RestoreSession:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 import psycopg
 import pytest
-from cupboard import KEY, BoxRepository
 
 from rig import Rig, make_rig
 from sample_fixtures import SandboxPair
@@ -22,27 +22,24 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import TERMINAL, Operation, Outputs, State
 from tenant_lifecycle.sandbox.environment import Fill
 from tenant_lifecycle.sandbox.sample import PLATINUM, TENANTS
-from tenant_lifecycle.wiring import Lifecycle, find_installation
 from tenant_lifecycle.wiring.backups import Wanted
 from tenant_lifecycle.wiring.cloning import WantedClone
 
+KEY = b"k" * 32
 TENANT, NEIGHBOUR = TenantId(PLATINUM), TENANTS[1].id
+BACKUPS = "backups: {repository: {folder: backups, key: {file: backups.key}}, tiers: {platinum: {cross_region: false}}}\n"
 ASKER, OTHER = "petra@desk", "otto@desk"
 
 
 @pytest.fixture
 def rig(sandbox_pair: Callable[..., SandboxPair], tmp_path: Path) -> Iterator[Rig]:
-    """Blue with tenants, green with residents, and a box for bases."""
-    made = make_rig(sandbox_pair(16, 18, Fill.RESIDENTS), tmp_path)
+    """Blue with tenants, green with residents, and a repository."""
+    key = tmp_path / "backups.key"
+    key.write_text(base64.b64encode(os.urandom(32)).decode())
+    key.chmod(0o600)
     with resources.as_file(resources.files("tenant_lifecycle.sandbox") / "masking.yaml") as rules:
         shutil.copy(rules, tmp_path / "masking.yaml")
-    made.lifecycle.close()
-    found = find_installation(tmp_path / "lifecycle.yaml")
-
-    def box(tenant: TenantId) -> BoxRepository:
-        return BoxRepository(tmp_path / f"box-{tenant.encode().hex()}", tenant)
-
-    made.lifecycle = Lifecycle(replace(found, open_repository=box))
+    made = make_rig(sandbox_pair(16, 18, Fill.RESIDENTS), tmp_path, policies=BACKUPS)
     yield made
     made.lifecycle.close()
 

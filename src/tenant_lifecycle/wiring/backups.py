@@ -208,6 +208,7 @@ class Backups:
             environment,
             stores[environment],
             self.repository(tenant),
+            self._installation.backups.policies.tier_of(self._tier(tenant)),
             self._installation.policy_for(self._tier(tenant)).flip,
             lambda: close_stores(stores),
         )

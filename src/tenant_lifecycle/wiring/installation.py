@@ -24,6 +24,7 @@ from tenant_lifecycle.stores.base import Resolves, Store
 from tenant_lifecycle.stores.registry import open_store
 from tenant_lifecycle.traffic.routers import Routers
 from tenant_lifecycle.traffic.steering import Steering
+from tenant_lifecycle.wiring.repository import tenant_part
 from tenant_lifecycle.wiring.steering import open_steering
 from tenant_lifecycle.wiring.traffic import open_routers
 
@@ -123,6 +124,7 @@ def installation(config: configuration.Config) -> Installation:
         open_steering=lambda: open_steering(config),
         evidence=config.evidence,
         backups=config.backups,
+        open_repository=lambda tenant: tenant_part(config.backups, tenant),
         open_registry=lambda: load_registry(config.masking_file),
     )
 

@@ -58,6 +58,7 @@ from tenant_lifecycle.wiring.drilling import Drilling
 from tenant_lifecycle.wiring.erasures import Erasures
 from tenant_lifecycle.wiring.evidence import open_audit_log
 from tenant_lifecycle.wiring.installation import Installation, Stores, close_stores
+from tenant_lifecycle.wiring.repository import repository_findings
 from tenant_lifecycle.wiring.runner_process import ensure_runner_process, only_runner
 from tenant_lifecycle.wiring.verifiers import verifier_findings
 
@@ -129,6 +130,7 @@ class Lifecycle:
             findings = [Finding("control.reachable", Severity.REFUSAL, str(error), error.next_step, subject)]
         findings += [f for store in self._every_store() for f in store.probe()]
         findings += verifier_findings(self.installation, self.stores)
+        findings += repository_findings(self.installation.backups)
         routers = self.installation.open_routers()
         try:
             return findings + routers.probe()
