@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenant_lifecycle.errors import IntegrityError, StoreRejected, UsageError
-from tenant_lifecycle.model.backup.fingerprint import Fingerprint
+from tenant_lifecycle.model.backup.fingerprint import Fingerprint, fingerprint
 from tenant_lifecycle.model.backup.items import Item
 from tenant_lifecycle.model.backup.parts import MARK, Held, is_part, part_key
 from tenant_lifecycle.model.backup.redis_value import Header
@@ -199,15 +199,16 @@ def indexed(session: Session, area: Area, set_name: str) -> Iterator[list[tuple[
 
 def fingerprints(area: Area, sets: Iterable[str], key: bytes) -> dict[str, Fingerprint]:
     """Of every set, read back."""
-    found: dict[str, Fingerprint] = {}
+    return {name: fingerprint(key, read_back(area, name)) for name in sets}
+
+
+def read_back(area: Area, set_name: str) -> Iterator[Item]:
+    """What lies in a set."""
     with area.server.session() as walker, area.server.session() as session:
-        for name in sets:
-            summed = Fingerprint()
-            for page in indexed(walker, area, name):
-                for _, item in read(session, wanted(area, name, page), machine_us):
-                    summed = summed.plus(key, item) if item is not None else summed
-            found[name] = summed
-    return found
+        for page in indexed(walker, area, set_name):
+            for _, item in read(session, wanted(area, set_name, page), machine_us):
+                if item is not None:
+                    yield item
 
 
 def wanted(area: Area, set_name: str, page: Iterable[tuple[bytes, int | None]]) -> list[Wanted]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tenant_lifecycle.errors import IntegrityError
-from tenant_lifecycle.model.backup.fingerprint import Fingerprint
+from tenant_lifecycle.model.backup.fingerprint import Fingerprint, fingerprint
 from tenant_lifecycle.model.backup.items import Item
 from tenant_lifecycle.model.backup.object_value import ObjectHeader
 from tenant_lifecycle.model.backup.parts import Held, is_part
@@ -203,15 +203,14 @@ def _long(folder: Folder, set_name: str, digest: str) -> str:
 
 def fingerprints(folder: Folder, sets: Iterable[str], key: bytes) -> dict[str, Fingerprint]:
     """Of every set, read back."""
-    found: dict[str, Fingerprint] = {}
-    for name in sets:
-        summed = Fingerprint()
-        for page in lying(folder, name):
-            wanted = [Wanted(name, one.key.encode(), one.place, one.version.size) for one in page]
-            for item in read(folder.bucket, wanted, machine_us):
-                summed = summed.plus(key, item)
-        found[name] = summed
-    return found
+    return {name: fingerprint(key, read_back(folder, name)) for name in sets}
+
+
+def read_back(folder: Folder, set_name: str) -> Iterator[Item]:
+    """What lies in a set."""
+    for page in lying(folder, set_name):
+        wanted = [Wanted(set_name, one.key.encode(), one.place, one.version.size) for one in page]
+        yield from read(folder.bucket, wanted, machine_us)
 
 
 def discard(folder: Folder) -> None:

@@ -299,6 +299,9 @@ class S3Preview:
     def fingerprints(self, key: bytes) -> Mapping[str, Fingerprint]:
         return preview.fingerprints(self.folder, self.sets, key)
 
+    def items(self, set_name: str) -> Iterator[Item]:
+        return preview.read_back(self.folder, set_name)
+
     def diff(self, examples: int, check: Check) -> list[SetDiff]:
         return promote.diff(self.folder, examples, check)
 
