@@ -77,17 +77,11 @@ class SetWriter:
                 f"an item of {item.set!r} with {len(item.cells)} cells was written into the set {shape.set!r}, "
                 f"whose shape has {len(shape.columns)}"
             )
-<<<<<<< HEAD
         size = sum(map(len, filter(None, item.cells)))
-        self._items += 1
-        self._total += item_hash(self._keys.fingerprint, item)
+        self._prints = self._prints.plus(self._keys.fingerprint, item)
         self._raw += len(item.key) + size
         if size < LARGE_CELL:
             return item.key, _NO_CHUNKS + encode_item(item.key, item.at_us, item.cells)
-=======
-        self._prints = self._prints.plus(self._keys.fingerprint, item)
-        self._raw += len(item.key) + sum(len(cell) for cell in item.cells if cell is not None)
->>>>>>> b-keyed-ready
         cells = tuple(self._lying(cell) for cell in item.cells)
         chunks = [one for cell in cells if isinstance(cell, Chunks) for one in cell.ids]
         # The chunks stand in front while the record is sorted, so that its block knows them.
