@@ -22,6 +22,7 @@ BENCHES = {
     "journal": "what the journal adds to a step",
     "copy": "copy of one tenant against psql piped to psql",
     "apply": "apply of changes against a native subscription",
+    "archive": "archiving of changes for all tenants against the server's decoding; cost for writers",
     "verify": "comparison of equal tables against reladiff",
     "flip": "write pause of flips to and fro under load",
     "whole": "write pause of flips with every store, under requests over HTTP",
