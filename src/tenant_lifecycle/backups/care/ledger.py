@@ -62,6 +62,7 @@ class Ledger:
         for row in _rows(body["objects"]):
             seen = Verified(str(row[0]), int(str(row[1])), str(row[2]), int(str(row[3])))
             self.objects[seen.name] = seen
+            self.gone.discard(seen.name)
             if seen.level >= 2:
                 self.opened_at[seen.name] = at
         for row in _rows(body["bases"]):
