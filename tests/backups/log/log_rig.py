@@ -54,8 +54,11 @@ class Rig:
         return TenantLog(self.storage, sealer, directory)
 
     def slot(self, storage: Storage | None = None) -> SlotLog:
+        return self.slot_of(SLOT, storage)
+
+    def slot_of(self, line: Line, storage: Storage | None = None) -> SlotLog:
         sealer = Sealer(Keys(b"o" * 32), REPOSITORY, bytes(32))
-        return SlotLog(storage or self.storage, sealer, SLOT, self.log)
+        return SlotLog(storage or self.storage, sealer, line, self.log)
 
     def by_directory(self, path: str) -> TenantLog:
         return next(log for log in map(self.log, self.keys) if log.directory.path == path)
