@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tenant_lifecycle.errors import PreconditionRefused, WrongState
@@ -41,6 +42,18 @@ from tenant_lifecycle.model.findings import Finding, Severity
 
 #: Of pseudonyms: the same key, version and table give the same ones.
 ALGORITHM = "mask-1"
+
+
+@dataclass(frozen=True, slots=True)
+class IdNeed:
+    """Whole numbers that a clone needs beside those of the tenants that are there already."""
+
+    domain: str
+    store: str
+    set: str
+    #: The column whose ids they are; others refer to it.
+    column: str
+    size: int
 
 
 class Masker:
@@ -71,6 +84,7 @@ class Masker:
         self._unknown: dict[str, None] = {}
         self._groups: dict[tuple[str, str], Groups] = {}
         self._counts: Counter[str] = Counter()
+        self._owners: dict[str, tuple[str, str, str]] = {}
         self._left_out: Counter[str] = Counter()
         self._ready = False
 
@@ -95,6 +109,7 @@ class Masker:
             return 0
         count = 0
         groups = self._counting(store, shape, rules)
+        self._own_ids(store, shape, rules)
         coarse = coarsening(rules, shape, self.setting)
         for item in items:
             count += 1
@@ -129,6 +144,24 @@ class Masker:
         )
         setting.text, setting.mentions = masker, masker.mentions
         self._ready = True
+
+    def id_needs(self) -> list[IdNeed]:
+        """What to reserve in a store that has other tenants too, when all of the source was looked through."""
+        needs = []
+        for domain, (store, set_name, column) in self._owners.items():
+            if domain in self.setting.seen and self.wants(store, set_name):
+                needs.append(IdNeed(domain, store, set_name, column, self.setting.id_range(domain).size))
+        return needs
+
+    def start_ids(self, domain: str, start: int) -> None:
+        """The clone's ids of the domain begin here. Without it they lie where the source's do, permuted.
+
+        Raises:
+            WrongState: something was masked already.
+        """
+        if self._counts:
+            raise WrongState("ids were given out already", next_step="reserve ids before masking")
+        self.setting.starts[domain] = start
 
     def mask(self, store: str, shape: Shape, items: Iterable[Item]) -> Iterator[Item]:
         """The clone's items of a set, as they come; none if the clone does not have the set.
@@ -192,6 +225,12 @@ class Masker:
         elif rule.kind == "aggregate":
             means: Any = self.setting.means.setdefault(rule.domain, Means(self.setting.target.k))
             means.add(place.group, place.text)
+
+    def _own_ids(self, store: str, shape: Shape, rules: SetRules) -> None:
+        unique = {name for group in (shape.key, *rules.unique) for name in group} - rules.references.keys()
+        for name in sorted(unique & rules.fields.keys()):
+            if rules.fields[name].kind == "integer":
+                self._owners.setdefault(rules.fields[name].domain, (store, shape.set, name))
 
     def _counting(self, store: str, shape: Shape, rules: SetRules) -> Groups | None:
         groups = groups_of(rules, shape, self.setting.target.k) if not rules.names else None

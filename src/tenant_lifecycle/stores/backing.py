@@ -26,7 +26,7 @@ from tenant_lifecycle.stores.base import Check
 
 __all__ = [
     "Archive", "Archives", "Arrived", "Backs", "BaseReading", "Captures", "CapturesBig", "Clocked", "Migrates", "Preview",
-    "Previews", "Remembers", "SetDiff", "Version", "Writing",
+    "Previews", "Remembers", "ReservesIds", "SetDiff", "Version", "Writing",
 ]  # fmt: skip
 
 
@@ -187,6 +187,14 @@ class Remembers(Protocol):
         Raises:
             UnsupportedByStore: it keeps none (any more).
         """
+
+
+@runtime_checkable
+class ReservesIds(Protocol):
+    """A store that numbers rows of all tenants from one source."""
+
+    def reserve_ids(self, set_name: str, column: str, count: int) -> int | None:
+        """So many numbers in a row that the column gives nobody else; the first. None: nothing numbers the column."""
 
 
 @runtime_checkable

@@ -45,6 +45,7 @@ from tenant_lifecycle.stores.erasing import (
     Settled,
 )
 from tenant_lifecycle.stores.postgres import (
+    bound,
     close,
     copy,
     counters,
@@ -69,7 +70,7 @@ from tenant_lifecycle.stores.postgres import (
     split,
     verifiercheck,
 )
-from tenant_lifecycle.stores.postgres.backup import base, check, preview
+from tenant_lifecycle.stores.postgres.backup import base, check, ids, preview
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.feed import follower, slots
 from tenant_lifecycle.stores.postgres.options import Options, read_options
@@ -299,6 +300,11 @@ class PostgresStore:
     def previews(self) -> list[str]:
         return preview.previews(self.database)
 
+    # -- ReservesIds
+
+    def reserve_ids(self, set_name: str, column: str, count: int) -> int | None:
+        return ids.reserve_ids(self.database, set_name, column, count)
+
     # -- Removes
 
     def remove(self, feed: Feed, check: Check) -> Mapping[str, int]:
@@ -310,6 +316,9 @@ class PostgresStore:
         return erasurecheck.erasure_findings(
             self.database, tenant, self.options.physical, self.options.wal_archive_days
         )
+
+    def bound(self, tenant: TenantId) -> Mapping[str, frozenset[str]]:
+        return bound.bound(self.database, tenant)
 
     def doomed(self, tenant: TenantId, check: Check) -> Iterator[Batch]:
         return doomed.doomed(self.database, tenant, check)
