@@ -38,10 +38,9 @@ class Fingerprint:
 
 def item_hash(key: bytes, item: Item) -> int:
     """HMAC-SHA256 of the item's set, key and cells, each with its length; ``key`` is 32 bytes."""
-    parts = [item.set.encode(), item.key, *item.cells]
-    encoded = b"".join(
-        b"\xff" if part is None else b"\x00" + len(part).to_bytes(8, "big") + part for part in parts
-    )
+    parts = (item.set.encode(), item.key, *item.cells)
+    # A zero and eight bytes of length: no length begins like a NULL.
+    encoded = b"".join([b"\xff" if part is None else len(part).to_bytes(9, "big") + part for part in parts])
     return int.from_bytes(hmac.digest(key, encoded, hashlib.sha256), "big")
 
 
