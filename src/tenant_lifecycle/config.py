@@ -118,6 +118,8 @@ class Config:
     #: Folder for spools and logs of this host.
     state_folder: Path
     ownership_file: Path
+    #: What every place of a tenant's data is, for clones; it need not be there.
+    masking_file: Path
     #: By environment, then by the store's name.
     environments: Mapping[str, Mapping[str, StoreConfig]]
     tiers: Mapping[str, TierConfig]
@@ -179,6 +181,7 @@ def _read(top: Node, path: Path) -> Config:
             "control",
             "state_folder",
             "ownership",
+            "masking",
             "environments",
             "tiers",
             "policies",
@@ -204,6 +207,7 @@ def _read(top: Node, path: Path) -> Config:
         control_database=_control(sections.get("control"), own / "control.db", folder),
         state_folder=_path(sections.get("state_folder"), own / "state", folder),
         ownership_file=_path(sections.get("ownership"), folder / "ownership.yaml", folder),
+        masking_file=_path(sections.get("masking"), folder / "masking.yaml", folder),
         environments=environments,
         tiers=_tiers(tiers, policy, hybrid, folder),
         policy=policy,
