@@ -32,6 +32,8 @@ BENCHES = {
     "scan": "search for residue against a loop over spellings and values",
     "erase": "manifest and deletion of a tenant against a loop per system",
     "residue": "what deletions leave behind, trap by trap; writes docs/residue.md",
+    "backup": "a base of one tenant against pg_dump of the same rows",
+    "restore": "a restore of one tenant against pg_restore of the same rows",
     "memory": "peak memory of a mover, small tenant and large",
 }
 
