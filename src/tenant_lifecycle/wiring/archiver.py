@@ -52,7 +52,7 @@ def run_archiver(installation: Installation, stop: threading.Event) -> None:
         ConflictError: an archiver of this installation runs on this host.
     """
     folder = archiver_folder(installation)
-    with only_one(folder / "archiver.lock", "an archiver"):
+    with only_one(folder / "archiver.lock", "an archiver", wait_s=1.0):
         repository = open_repository(installation.backups)
         stores = installation.open_stores(())
         control = ControlDatabase(installation.control)
