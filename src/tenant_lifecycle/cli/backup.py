@@ -7,7 +7,7 @@ from dataclasses import asdict
 import typer
 
 from tenant_lifecycle import config
-from tenant_lifecycle.cli import options
+from tenant_lifecycle.cli import backup_care, options
 from tenant_lifecycle.cli.invocation import of
 from tenant_lifecycle.cli.options import as_json
 from tenant_lifecycle.cli.output import OutputFormat, table
@@ -37,6 +37,13 @@ def policies(
     }
     said = [f"{name:<12}  {document[name] or 'none'}" for name in places]
     invocation.output(as_json(json, output)).data(document, [*said, "", *_policy_lines(backups.policies)])
+
+
+backup_app.command("check")(backup_care.check)
+backup_app.command("list")(backup_care.list_bases)
+backup_app.command("prune")(backup_care.prune)
+backup_app.command("storage")(backup_care.storage)
+backup_app.command("mirror")(backup_care.mirror)
 
 
 def _policy_lines(policies: BackupPolicies) -> list[str]:
