@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tenant_lifecycle.backups.care import mirror as mirroring
 from tenant_lifecycle.backups.contract import BaseWriter, Covered, Moment, Storage, TenantRepository
 from tenant_lifecycle.backups.keys import KeyWrapping, LocalWrapping
 from tenant_lifecycle.backups.repository import Repository, TenantBackups
@@ -26,7 +27,7 @@ def open_repository(config: BackupsConfig) -> Repository:
         ConfigError: there is none, or its key cannot be read.
         RepositoryError: it does not answer, refuses, or was made with another key.
     """
-    return open_place(_configured(config))
+    return open_place(configured(config))
 
 
 def tenant_part(config: BackupsConfig, tenant: TenantId) -> TenantRepository:
@@ -78,9 +79,17 @@ class BasesAlone:
         )
 
 
-def open_mirror(config: BackupsConfig) -> Repository | None:
-    """The second region's copy; None: there is none. Raises as `open_repository`."""
-    return None if config.mirror is None else open_place(config.mirror)
+def open_mirror(config: BackupsConfig, home: Repository) -> Repository | None:
+    """The second region's copy of this repository, begun if its place is empty; None: there is none.
+
+    Raises:
+        ConfigError: its key cannot be read.
+        RepositoryError: it does not answer, refuses, or holds another repository.
+    """
+    place = config.mirror
+    if place is None:
+        return None
+    return mirroring.open_mirror(home, open_storage(place), open_wrapping(place.key))
 
 
 def open_place(place: RepositoryConfig) -> Repository:
@@ -123,20 +132,25 @@ def open_wrapping(key: KeyConfig, environ: Mapping[str, str] = os.environ) -> Ke
 
 def repository_findings(config: BackupsConfig) -> list[Finding]:
     """For `doctor`: whether the repository and its mirror can be opened with the keys that are configured."""
-    places = {"repository": config.repository, "mirror": config.mirror}
-    return [_finding(name, place) for name, place in places.items() if place is not None]
+    if config.repository is None:
+        return []
+    found = [_finding("repository", config.repository, lambda: open_repository(config))]
+    if config.mirror is not None:
+        found.append(_finding("mirror", config.mirror, lambda: open_mirror(config, open_repository(config))))
+    return found
 
 
-def _finding(name: str, place: RepositoryConfig) -> Finding:
+def _finding(name: str, place: RepositoryConfig, opened: Callable[[], object]) -> Finding:
     code = f"backups.{name}"
     try:
-        open_place(place)
+        opened()
     except LifecycleError as error:
         return Finding(code, Severity.REFUSAL, str(error), error.next_step, place.place)
     return Finding(code, Severity.OK, f"the {name} opens with its key", subject=place.place)
 
 
-def _configured(config: BackupsConfig) -> RepositoryConfig:
+def configured(config: BackupsConfig) -> RepositoryConfig:
+    """Where the repository is. Raises ConfigError if nobody said so."""
     if config.repository is None:
         raise ConfigError(
             "lifecycle.yaml has no section backups, so nobody has backups",
