@@ -21,6 +21,7 @@ from tenant_lifecycle.model.backup import parts
 from tenant_lifecycle.model.backup.fingerprint import Fingerprint, fingerprint
 from tenant_lifecycle.model.backup.items import Delete, Frame, Op, Upsert
 from tenant_lifecycle.model.backup.manifest import BaseKind, StoreBase
+from tenant_lifecycle.operations.backup.taking import Order, take_full
 
 #: Steps before, during and after the reading of the base.
 BEFORE, DURING, AFTER = 15, 6, 25
@@ -120,3 +121,24 @@ def test_every_state_comes_back_from_a_base_that_was_read_while_writes_went_on(
     assert tried == AFTER and any(
         parts.is_part(op.key) for one in rig.frames for op in one.ops if isinstance(op, Upsert)
     )
+
+
+def test_a_base_that_the_operation_takes_is_where_the_log_goes_on(pair: Pair, tmp_path: Path) -> None:
+    repository = Repository.create(FolderStorage.create(tmp_path / "repository"), WRAPPING)
+    rig = Rig(pair, repository.tenant(US), 0)
+    for step in range(20):
+        rig.step()
+        if step == 9:
+            begun, whole = rig.now(), take_full(
+                rig.backups, {"redis": pair.source}, Order("blue", {}), go_on, lambda _: None
+            ).stores["redis"].at_us  # fmt: skip
+    end = rig.now()
+    # The archive began before the base, but not with the store.
+    frames = [one for one in rig.frames if one.at_us > begun - 200]
+    stretch = Stretch(begun - 200, end, begun - 200, end)
+    repository.slot(Line("redis", environment="blue")).flush({US: frames}, stretch)
+    later = [at for at in rig.states if at > whole]
+    assert len(later) == 10
+    for at in later:
+        found = fingerprint(FINGERPRINTS, rig.backups.moment(at).items("redis", "answers"))
+        assert found == rig.states[at]["answers"]
