@@ -33,7 +33,7 @@ from tenant_lifecycle.model.backup.items import Item
 from tenant_lifecycle.model.backup.shape import Shape
 
 #: Values of each kind that the search is tried with.
-TRIED = 200
+TRIED = 50
 #: Characters of a clone that are looked through at once.
 _BATCH = 1 << 16
 #: Leaks that a report names one by one.

@@ -17,11 +17,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from tenant_lifecycle.errors import PreconditionRefused, WrongState
 from tenant_lifecycle.masking.aliases import aliases_of, replacement
 from tenant_lifecycle.masking.classes import SWEPT, DataType
+from tenant_lifecycle.masking.classify import SAMPLE, Classifier, Proposal, too_mild
 from tenant_lifecycle.masking.compiled import NamedMask, RowKey, RowMask, SetMask, coarsening
 from tenant_lifecycle.masking.embedding import Embedder, HashingEmbedder
 from tenant_lifecycle.masking.forms import Form
@@ -82,6 +84,8 @@ class Masker:
         self.setting = Setting(key, target, People(key), embedder or HashingEmbedder())
         self.reader = Reader(registry, self.forms, target.tenant)
         self._unknown: dict[str, None] = {}
+        self._proposals: dict[str, Proposal] = {}
+        self._too_mild: list[Finding] = []
         self._groups: dict[tuple[str, str], Groups] = {}
         self._counts: Counter[str] = Counter()
         self._owners: dict[str, tuple[str, str, str]] = {}
@@ -104,14 +108,17 @@ class Masker:
     def prepare(self, store: str, shape: Shape, items: Iterable[Item]) -> int:
         """Look through a set; how many items it has. All sets, also those that the clone does not have."""
         rules = self._rules(store, shape.set)
+        reading = iter(items)
+        sample = list(islice(reading, SAMPLE))
+        self._classify(store, shape, rules, sample)
         if rules is None:
             self._unknown[f"{store} {shape.set}"] = None
-            return 0
+            return len(sample) + sum(1 for _ in reading)
         count = 0
         groups = self._counting(store, shape, rules)
         self._own_ids(store, shape, rules)
         coarse = coarsening(rules, shape, self.setting)
-        for item in items:
+        for item in chain(sample, reading):
             count += 1
             if is_part(item.key):
                 continue
@@ -127,11 +134,13 @@ class Masker:
         Raises:
             PreconditionRefused: places without a rule; ``findings`` names each.
         """
-        if self._unknown:
+        findings = [self._finding(where) for where in self._unknown] + self._too_mild
+        if findings:
             raise PreconditionRefused(
-                f"{len(self._unknown)} places have no rule in the masking registry: {', '.join(list(self._unknown)[:5])}",
-                findings=[_unknown(where) for where in self._unknown],
-                next_step="tenantctl clone plan proposes classes; review them and enter them in the registry",
+                f"the masking registry does not know, or takes too lightly, {len(findings)} places: "
+                + "; ".join(finding.message for finding in findings[:3]),
+                findings=findings,
+                next_step="review what is proposed for each and enter its class in the masking registry",
             )
         setting = self.setting
         setting.people.number_emails()
@@ -226,6 +235,27 @@ class Masker:
             means: Any = self.setting.means.setdefault(rule.domain, Means(self.setting.target.k))
             means.add(place.group, place.text)
 
+    def _classify(self, store: str, shape: Shape, rules: SetRules | None, sample: Sequence[Item]) -> None:
+        """Propose what columns without a rule are, and hold what is kept against what is in it."""
+        if rules is not None and rules.names:
+            return
+        known = rules.fields if rules is not None else {}
+        only = [c.name for c in shape.columns if c.name not in known or known[c.name].kind == "keep"]
+        proposals = Classifier(phones=self.setting.phones).of_set(store, shape, sample, only)
+        self._proposals.update({one.place: one for one in proposals})
+        self._too_mild += too_mild(self.registry, store, shape, proposals)
+
+    def _finding(self, where: str) -> Finding:
+        proposed = [
+            one for place, one in self._proposals.items() if place == where or place.startswith(f"{where}.")
+        ]
+        told = "; ".join(f"{one.place.removeprefix(where).lstrip('.') or 'it'}: {one}" for one in proposed)
+        return Finding(
+            "masking.unclassified", Severity.REFUSAL,
+            f"{where} has no class, so nobody knows what may be copied of it",
+            f"enter its class in the masking registry; proposed is {told}" if told else "enter its class in the masking registry",
+        )  # fmt: skip
+
     def _own_ids(self, store: str, shape: Shape, rules: SetRules) -> None:
         unique = {name for group in (shape.key, *rules.unique) for name in group} - rules.references.keys()
         for name in sorted(unique & rules.fields.keys()):
@@ -237,10 +267,3 @@ class Masker:
         if groups is not None:
             self._groups[store, shape.set] = groups
         return groups
-
-
-def _unknown(where: str) -> Finding:
-    return Finding(
-        "masking.unclassified", Severity.REFUSAL, f"{where} has no class, so nobody knows what may be copied of it",
-        "enter its class in the masking registry",
-    )  # fmt: skip

@@ -32,6 +32,7 @@ class Order:
     labels: Mapping[str, str]
     #: Microseconds since 1970 from which retention may delete it.
     expires_us: int | None = None
+    tier: str = ""
 
 
 def take_full(
@@ -45,7 +46,7 @@ def take_full(
     """
     if not stores:
         raise UnsupportedByStore(f"no store of {order.environment} can be backed up")
-    writer = repository.begin_base(order.environment, BaseKind.FULL, None, order.labels)
+    writer = repository.begin_base(order.environment, BaseKind.FULL, None, order.labels, tier=order.tier)
     key = repository.fingerprint_key()
     with ExitStack() as barrier:
         readings = {
