@@ -32,6 +32,7 @@ BENCHES = {
     "lag": "lag at 10,000 row changes a second",
     "scan": "search for residue against a loop over spellings and values",
     "erase": "manifest and deletion of a tenant against a loop per system",
+    "log": "change log written, read and folded against pickle and a dictionary",
     "residue": "what deletions leave behind, trap by trap; writes docs/residue.md",
     "backup": "a base of one tenant against pg_dump of the same rows",
     "restore": "a restore of one tenant against pg_restore of the same rows",

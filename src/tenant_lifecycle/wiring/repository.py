@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from tenant_lifecycle.backups.care import mirror as mirroring
-from tenant_lifecycle.backups.contract import BaseWriter, Covered, Moment, Storage, TenantRepository
+from tenant_lifecycle.backups.contract import Storage, TenantRepository
 from tenant_lifecycle.backups.keys import KeyWrapping, LocalWrapping
-from tenant_lifecycle.backups.repository import Repository, TenantBackups
+from tenant_lifecycle.backups.repository import Repository
 from tenant_lifecycle.backups.storage_folder import FolderStorage
 from tenant_lifecycle.backups_file import BackupsConfig, RepositoryConfig
-from tenant_lifecycle.errors import ConfigError, LifecycleError, NotRestorable
+from tenant_lifecycle.errors import ConfigError, LifecycleError
 from tenant_lifecycle.evidence_file import KeyConfig
-from tenant_lifecycle.model.backup.items import Frame
-from tenant_lifecycle.model.backup.manifest import BaseKind, RestoreWindow
 from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.model.names import TenantId
 
@@ -32,51 +30,7 @@ def open_repository(config: BackupsConfig) -> Repository:
 
 def tenant_part(config: BackupsConfig, tenant: TenantId) -> TenantRepository:
     """One tenant's part. Raises as `open_repository`."""
-    return BasesAlone(open_repository(config).tenant(tenant))
-
-
-class BasesAlone:
-    """One tenant's bases where no change log is kept: no moment but theirs can be restored."""
-
-    def __init__(self, bases: TenantBackups) -> None:
-        self.tenant = bases.tenant
-        self._bases = bases
-        self.manifests = bases.manifests
-        self.items = bases.items
-        self.fingerprint_key = bases.fingerprint_key
-
-    def begin_base(
-        self,
-        environment: str,
-        kind: BaseKind,
-        parent: str | None,
-        labels: Mapping[str, str],
-        timeline: int = 1,
-        tier: str = "",
-    ) -> BaseWriter:
-        return self._bases.begin_base(environment, kind, parent, labels, timeline=timeline, tier=tier)
-
-    def append(self, store: str, timeline: int, frames: Sequence[Frame], covered: Covered) -> None:  # noqa: ARG002
-        raise self._no_log()
-
-    def frames(self, store: str, timeline: int, from_position: int, through_us: int) -> Iterator[Frame]:  # noqa: ARG002
-        raise self._no_log()
-
-    def coverage(self) -> list[Covered]:
-        return []
-
-    def window(self) -> RestoreWindow:
-        return RestoreWindow((), ())
-
-    def moment(self, at_us: int, timeline: int | None = None) -> Moment:  # noqa: ARG002
-        raise self._no_log()
-
-    def _no_log(self) -> NotRestorable:
-        bases = ", ".join(one.id for one in self.manifests()[-3:]) or "none yet"
-        return NotRestorable(
-            f"no change log of tenant {self.tenant!r} is kept, so only bases can be restored",
-            next_step=f"name one (the newest: {bases})",
-        )
+    return open_repository(config).tenant(tenant)
 
 
 def open_mirror(config: BackupsConfig, home: Repository) -> Repository | None:
