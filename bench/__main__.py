@@ -32,6 +32,8 @@ BENCHES = {
     "scan": "search for residue against a loop over spellings and values",
     "erase": "manifest and deletion of a tenant against a loop per system",
     "residue": "what deletions leave behind, trap by trap; writes docs/residue.md",
+    "mask": "masking of rows, names, ids and prose against Faker called per value",
+    "gate": "leak gate: all values of the source against digests of words",
     "memory": "peak memory of a mover, small tenant and large",
 }
 
