@@ -38,6 +38,8 @@ BENCHES = {
     "restore": "a restore of one tenant against pg_restore of the same rows",
     "sealing": "rows into the repository and out of it, against compression and encryption alone",
     "dedup": "bytes of 30 daily bases with 2 % of rows changed a day, against dumps and chunks",
+    "mask": "masking of rows, names, ids and prose against Faker called per value",
+    "gate": "leak gate: all values of the source against digests of words",
     "memory": "peak memory of a mover, small tenant and large",
 }
 
