@@ -34,6 +34,10 @@ BENCHES = {
     "residue": "what deletions leave behind, trap by trap; writes docs/residue.md",
     "mask": "masking of rows, names, ids and prose against Faker called per value",
     "gate": "leak gate: all values of the source against digests of words",
+    "backup": "a base of one tenant against pg_dump of the same rows",
+    "restore": "a restore of one tenant against pg_restore of the same rows",
+    "sealing": "rows into the repository and out of it, against compression and encryption alone",
+    "dedup": "bytes of 30 daily bases with 2 % of rows changed a day, against dumps and chunks",
     "memory": "peak memory of a mover, small tenant and large",
 }
 

@@ -6,6 +6,7 @@
       repository: {folder: backups, key: {file: keys/backups.key}}
       mirror: {s3: s3://bucket/prefix, region: eu-west-1, key: {kms: alias/backups, region: eu-west-1}}
       tiers: {gold: {pitr: 30d}, silver: {like: gold, rpo: 60s}}
+      restore: {four_eyes: true, window: 1h, preview: 7d}
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tenant_lifecycle.evidence_file import KeyConfig, read_key
-from tenant_lifecycle.model.backup.policy import TIERS, BackupPolicies, BackupPolicy, CarePolicy
+from tenant_lifecycle.model.backup.policy import (
+    TIERS,
+    BackupPolicies,
+    BackupPolicy,
+    CarePolicy,
+    RestorePolicy,
+)
 from tenant_lifecycle.yaml_file import Node
 
 #: How a bucket is reached, as for stores of kind ``s3``.
@@ -72,7 +79,7 @@ def read_backups(node: Node | None, folder: Path) -> BackupsConfig:
 
 
 BACKUPS_KEYS = frozenset(
-    {"repository", "mirror", "tiers", "default_tier", "grace", "verify_within", "change_rest"}
+    {"repository", "mirror", "tiers", "default_tier", "grace", "verify_within", "change_rest", "restore"}
 )
 
 
@@ -105,7 +112,7 @@ def _policies(given: Mapping[str, Node], mirrored: bool) -> BackupPolicies:
         tiers[name] = _tier(name, node, tiers)
         if tiers[name].cross_region and not mirrored:
             raise node.error("cross_region needs a mirror; write backups.mirror, or cross_region: false")
-    policies = BackupPolicies(tiers, care=_care(given))
+    policies = BackupPolicies(tiers, care=_care(given), restore=_restore(given.get("restore")))
     if "default_tier" in given:
         return replace(policies, default_tier=given["default_tier"].choice(list(tiers)))
     return policies
@@ -115,6 +122,19 @@ def _care(given: Mapping[str, Node]) -> CarePolicy:
     durations = {"grace": "grace_s", "verify_within": "verify_within_s", "change_rest": "change_rest_s"}
     changes = {name: given[key].seconds(positive=True) for key, name in durations.items() if key in given}
     return replace(CarePolicy(), **changes)
+
+
+def _restore(node: Node | None) -> RestorePolicy:
+    given = node.mapping(RESTORE_KEYS) if node is not None else {}
+    changes: dict[str, Any] = {
+        f"{name}_s": given[name].seconds(positive=True) for name in ("window", "preview") if name in given
+    }
+    if "four_eyes" in given:
+        changes["four_eyes"] = given["four_eyes"].boolean()
+    return replace(RestorePolicy(), **changes)
+
+
+RESTORE_KEYS = frozenset({"four_eyes", "window", "preview"})
 
 
 def _tier(name: str, node: Node, known: Mapping[str, BackupPolicy]) -> BackupPolicy:

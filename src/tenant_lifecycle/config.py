@@ -35,7 +35,10 @@ DEFAULT_NAME, VARIABLE = "lifecycle.yaml", "TENANT_LIFECYCLE_CONFIG"
 #: Settings of the kinds of stores this distribution brings: which may stand there, and which must. Kinds of
 #: other packages take any setting here and check it themselves.
 _SETTINGS: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
-    "postgres": (frozenset({"dsn", "physical", "wal_archive_days"}), ("dsn",)),
+    "postgres": (
+        frozenset({"dsn", "migration_version", "migrations", "physical", "wal_archive_days"}),
+        ("dsn",),
+    ),
     "redis": (frozenset({"url"}), ("url",)),
     "pinecone": (frozenset({"api_key", "create_index", "host", "index"}), ("api_key", "index")),
     "qdrant": (frozenset({"api_key", "collection", "path", "tenant_field", "url"}), ()),
@@ -115,6 +118,8 @@ class Config:
     #: Folder for spools and logs of this host.
     state_folder: Path
     ownership_file: Path
+    #: What every place of a tenant's data is, for clones; it need not be there.
+    masking_file: Path
     #: By environment, then by the store's name.
     environments: Mapping[str, Mapping[str, StoreConfig]]
     tiers: Mapping[str, TierConfig]
@@ -176,6 +181,7 @@ def _read(top: Node, path: Path) -> Config:
             "control",
             "state_folder",
             "ownership",
+            "masking",
             "environments",
             "tiers",
             "policies",
@@ -201,6 +207,7 @@ def _read(top: Node, path: Path) -> Config:
         control_database=_control(sections.get("control"), own / "control.db", folder),
         state_folder=_path(sections.get("state_folder"), own / "state", folder),
         ownership_file=_path(sections.get("ownership"), folder / "ownership.yaml", folder),
+        masking_file=_path(sections.get("masking"), folder / "masking.yaml", folder),
         environments=environments,
         tiers=_tiers(tiers, policy, hybrid, folder),
         policy=policy,

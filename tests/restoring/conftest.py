@@ -17,7 +17,7 @@ from restoring_stage import Stage
 
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.migrations import upgrade
-from tenant_lifecycle.operations.restore.session import RestorePolicy
+from tenant_lifecycle.model.backup.policy import RestorePolicy
 
 _FAST = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 

@@ -380,11 +380,27 @@ class BoxRepository:
             db.execute("CREATE TABLE IF NOT EXISTS fresh(at)")
 
     def begin_base(
-        self, environment: str, kind: BaseKind, parent: str | None, labels: Mapping[str, str]
+        self,
+        environment: str,
+        kind: BaseKind,
+        parent: str | None,
+        labels: Mapping[str, str],
+        timeline: int = 1,
+        tier: str = "",
     ) -> _Writer:
         now = time.time_ns() // 1000
         manifest = Manifest(
-            uuid.uuid4().hex[:26].upper(), self.tenant, environment, kind, parent, now, now, {}, labels=labels
+            uuid.uuid4().hex[:26].upper(),
+            self.tenant,
+            environment,
+            kind,
+            parent,
+            now,
+            now,
+            {},
+            tier,
+            labels,
+            timeline=timeline,
         )
         return _Writer(self, manifest)
 

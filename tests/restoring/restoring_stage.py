@@ -16,6 +16,7 @@ from tenant_lifecycle.catalog.journal import SqlJournal
 from tenant_lifecycle.catalog.operations import Operations
 from tenant_lifecycle.engine.driver import Driver
 from tenant_lifecycle.engine.runner import sweep
+from tenant_lifecycle.model.backup.policy import RestorePolicy
 from tenant_lifecycle.model.backup.when import read_point
 from tenant_lifecycle.model.flip import FlipBudget
 from tenant_lifecycle.model.names import TenantId
@@ -25,7 +26,7 @@ from tenant_lifecycle.operations.backup.session import BackupSession
 from tenant_lifecycle.operations.restore.definition import Restore
 from tenant_lifecycle.operations.restore.moments import Chosen, choose, moment_of
 from tenant_lifecycle.operations.restore.planning import RestorePlan, plan_restore
-from tenant_lifecycle.operations.restore.session import RestorePolicy, RestoreSession
+from tenant_lifecycle.operations.restore.session import RestoreSession
 
 ACME = TenantId("acme")
 NEIGHBOURS = ("acme2", "ac", "acme'; DROP TABLE item; --")
@@ -54,7 +55,14 @@ class Stage:
 
     def open(self, operation: Operation, token: int) -> BackupSession:
         return BackupSession(
-            operation.id, ACME, token, "blue", self.stores(), self.repository, FlipBudget(fence_ttl_s=1.0)
+            operation.id,
+            ACME,
+            token,
+            "blue",
+            self.stores(),
+            self.repository,
+            "gold",
+            FlipBudget(fence_ttl_s=1.0),
         )
 
     def open_restore(self, operation: Operation, token: int) -> RestoreSession:

@@ -9,11 +9,11 @@ import pytest
 from restoring_stage import ACME, ASKER, Stage
 
 from tenant_lifecycle.errors import NotRestorable, TenantInMaintenance, UnknownBackup
+from tenant_lifecycle.model.backup.policy import RestorePolicy
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import State
 from tenant_lifecycle.operations.backup.taking import read_back
 from tenant_lifecycle.operations.restore.promoting import AFTER, SAFETY
-from tenant_lifecycle.operations.restore.session import RestorePolicy
 from tenant_lifecycle.stores.base import FenceState
 
 

@@ -94,6 +94,7 @@ class TenantRepository(Protocol):
         parent: str | None,
         labels: Mapping[str, str],
         timeline: int = 1,
+        tier: str = "",
     ) -> BaseWriter: ...
 
     def manifests(self) -> list[Manifest]:

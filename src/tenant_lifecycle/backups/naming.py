@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import re
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ FORMAT = "FORMAT"
 TENANTS = "t/"
 _LONGEST = 512
 _NAME = re.compile(r"[a-zA-Z0-9_-][a-zA-Z0-9._-]*(/[a-zA-Z0-9_-][a-zA-Z0-9._-]*)*", re.ASCII)
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)
 
 
@@ -42,6 +44,12 @@ def checked_name(name: str, where: str) -> str:
     if len(name) > _LONGEST or _NAME.fullmatch(name) is None:
         raise RepositoryRejected(f"{name[:80]!r} is no name of an object in a repository", where=where)
     return name
+
+
+def new_id(now_us: int) -> str:
+    """A ULID: 26 characters that sort by the millisecond in which they were made."""
+    number = (now_us // 1000 << 80) | int.from_bytes(os.urandom(10), "big")
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -5, -5))
 
 
 def is_id(text: str) -> bool:

@@ -64,6 +64,12 @@ def _stop_command(operation: Operation) -> str:
 def next_steps(operation: Operation) -> list[NextStep]:
     """What makes sense after looking at an operation."""
     name = operation.id
+    if operation.kind == "restore" and operation.state is State.WAITING and operation.wake_signals:
+        return [
+            NextStep(f"tenantctl restore diff {name}", "how it differs from what is live"),
+            NextStep(f"tenantctl restore promote {name}", "by another person: in place of what is live"),
+            NextStep(f"tenantctl restore discard {name}", "take the preview away"),
+        ]
     match operation.state:
         case State.ATTENTION:
             return [

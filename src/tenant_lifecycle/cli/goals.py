@@ -95,6 +95,17 @@ class LiveErased:
 
 
 @dataclass(frozen=True, slots=True)
+class Previewed:
+    """A restore lies beside what is live and waits for a word; or it ended."""
+
+    def reached(self, operation: Operation, steps: Sequence[StepRecord]) -> ExitCode | None:
+        step = current_step(steps)
+        if step is not None and step.key == "decide" and step.status is StepStatus.WAITING:
+            return ExitCode.OK
+        return outcome(operation) if operation.state in TERMINAL | STANDS else None
+
+
+@dataclass(frozen=True, slots=True)
 class Paused:
     """It stands as asked, or ended before it came to a safe point."""
 

@@ -16,7 +16,9 @@ from typer.exceptions import TyperException
 from tenant_lifecycle import logs
 from tenant_lifecycle.cli import starting, worker
 from tenant_lifecycle.cli.audit import audit_app
+from tenant_lifecycle.cli.backing_up import create, drill, drills
 from tenant_lifecycle.cli.backup import backup_app
+from tenant_lifecycle.cli.clone import clone_app
 from tenant_lifecycle.cli.demo import demo
 from tenant_lifecycle.cli.drill import drill_app
 from tenant_lifecycle.cli.erase import erase_app
@@ -28,6 +30,7 @@ from tenant_lifecycle.cli.map import map_app
 from tenant_lifecycle.cli.migrate import migrate_app
 from tenant_lifecycle.cli.op import op_app
 from tenant_lifecycle.cli.output import wants_json
+from tenant_lifecycle.cli.restore import restore_app
 from tenant_lifecycle.cli.sandbox import sandbox_app
 from tenant_lifecycle.cli.service import Lifecycle
 from tenant_lifecycle.cli.tenant import tenant_app
@@ -49,7 +52,12 @@ app.add_typer(migrate_app, name="migrate")
 app.command()(verify)
 app.add_typer(erase_app, name="erase")
 app.add_typer(hold_app, name="hold")
+backup_app.command()(create)
+backup_app.command()(drill)
+backup_app.command()(drills)
 app.add_typer(backup_app, name="backup")
+app.add_typer(restore_app, name="restore")
+app.add_typer(clone_app, name="clone")
 app.add_typer(op_app, name="op")
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(map_app, name="map")

@@ -16,6 +16,9 @@ from tenant_lifecycle.model.tenant import Tenant
 from tenant_lifecycle.model.verification import VerificationReport
 
 if TYPE_CHECKING:
+    from tenant_lifecycle.wiring.backups import Backups
+    from tenant_lifecycle.wiring.cloning import Cloning
+    from tenant_lifecycle.wiring.drilling import Drilling
     from tenant_lifecycle.wiring.erasures import Erasures
 
 
@@ -29,6 +32,18 @@ class Lifecycle(Protocol):
     @property
     def erasures(self) -> Erasures:
         """Requests to erase, and legal holds."""
+
+    @property
+    def backups(self) -> Backups:
+        """Bases and restores."""
+
+    @property
+    def drilling(self) -> Drilling:
+        """Restore drills."""
+
+    @property
+    def cloning(self) -> Cloning:
+        """Clones."""
 
     def doctor(self) -> list[Finding]:
         """Probe the control database and every store; a store that does not answer is a refusal, not an error."""

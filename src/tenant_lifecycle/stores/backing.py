@@ -25,8 +25,8 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Check
 
 __all__ = [
-    "Archive", "Archives", "Arrived", "Backs", "BaseReading", "Captures", "CapturesBig", "Clocked", "Migrates", "Preview",
-    "Previews", "Remembers", "ReservesIds", "SetDiff", "Version", "Writing",
+    "Answers", "Archive", "Archives", "Arrived", "Backs", "BaseReading", "Captures", "CapturesBig", "Clocked", "Migrates",
+    "Preview", "Previews", "ReadsBack", "Remembers", "ReservesIds", "SetDiff", "Version", "Writing",
 ]  # fmt: skip
 
 
@@ -109,6 +109,25 @@ class Preview(Protocol):
 
     def discard(self) -> None:
         """Remove the preview; safe to repeat."""
+
+
+@runtime_checkable
+class ReadsBack(Protocol):
+    """A preview that can be read, item by item; of one that cannot, no clone is made."""
+
+    def items(self, set_name: str) -> Iterator[Item]:
+        """What lies there now, in the form of `Backs`, in bounded memory."""
+
+
+@runtime_checkable
+class Answers(Protocol):
+    """A preview of vectors that can be asked, as an application would ask the live ones."""
+
+    def nearest(self, set_name: str, beside: bytes, vector: Sequence[float], n: int) -> list[bytes]:
+        """Keys of the preview's items with the nearest vectors, the nearest first, at most ``n``.
+
+        Only of the namespace or collection that the key ``beside`` belongs to. Reads after writes.
+        """
 
 
 @runtime_checkable
@@ -220,6 +239,11 @@ class Arrived:
 class Archive(Protocol):
     """One database's change log while it is archived, for all tenants at once."""
 
+    #: Where it begins: what was confirmed before. Later than that if changes are lost in between (the index of owners,
+    #: the slot): then there is a gap, and bases are needed anew.
+    begins_position: int
+    begins_us: int
+
     def read(self, timeout_s: float) -> Arrived:
         """The next changes, or only a later ``complete_us`` if nothing happened (heartbeats).
 
@@ -232,6 +256,9 @@ class Archive(Protocol):
 
     def held_bytes(self) -> int:
         """Bytes of log that the store keeps for us."""
+
+    def room_bytes(self) -> int | None:
+        """How many it keeps at most before it gives up on us; None: until its disk is full."""
 
     def close(self) -> None:
         """Stop reading; what was not confirmed comes again."""

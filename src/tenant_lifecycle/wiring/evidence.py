@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tenant_lifecycle.catalog.audit_log import AuditLog
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.errors import ConfigError
+from tenant_lifecycle.evidence.dsse import envelope
 from tenant_lifecycle.evidence.keys import LocalSigner, Role, Signer
 from tenant_lifecycle.evidence_file import EvidenceConfig, KeyConfig
 
@@ -31,6 +32,18 @@ def open_signer(role: Role, config: EvidenceConfig, environ: Mapping[str, str] =
     if key.place == "environment":
         return LocalSigner.from_environment(role, key.name, environ)
     return _kms(role, key)
+
+
+def signing_with(role: Role, config: EvidenceConfig) -> Callable[[str, bytes], bytes] | None:
+    """What puts a payload of a type into an envelope that the role's key signs; None: it has no key.
+
+    Raises:
+        ConfigError, StoreError: as `open_signer`.
+    """
+    if role.value not in config.keys:
+        return None
+    signer = open_signer(role, config)
+    return lambda kind, payload: envelope(kind, payload, [signer])
 
 
 def open_audit_log(db: ControlDatabase, config: EvidenceConfig) -> AuditLog:

@@ -9,7 +9,12 @@ from pathlib import Path
 
 from tenant_lifecycle import config as configuration
 from tenant_lifecycle import ownership_file
+from tenant_lifecycle.backups.contract import TenantRepository
+from tenant_lifecycle.backups_file import BackupsConfig
+from tenant_lifecycle.errors import ConfigError
 from tenant_lifecycle.evidence_file import EvidenceConfig
+from tenant_lifecycle.masking.registry import Registry
+from tenant_lifecycle.masking_file import load_registry
 from tenant_lifecycle.model.changes import Changes
 from tenant_lifecycle.model.erasure.policy import ErasurePolicy
 from tenant_lifecycle.model.keymap import IdSource, TenantIds
@@ -19,10 +24,35 @@ from tenant_lifecycle.stores.base import Resolves, Store
 from tenant_lifecycle.stores.registry import open_store
 from tenant_lifecycle.traffic.routers import Routers
 from tenant_lifecycle.traffic.steering import Steering
+from tenant_lifecycle.wiring.repository import tenant_part
 from tenant_lifecycle.wiring.steering import open_steering
 from tenant_lifecycle.wiring.traffic import open_routers
 
 Stores = Mapping[str, Mapping[str, Store]]
+
+
+def no_repository(tenant: TenantId) -> TenantRepository:
+    """Of an installation without backups.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError(
+        f"lifecycle.yaml has no section backups, so tenant {tenant!r} has no backups",
+        next_step="give it a repository: docs/reference/config.md, backups",
+    )
+
+
+def no_registry() -> Registry:
+    """Of an installation without rules for masking.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError(
+        "nobody has said what may be copied of a tenant's data",
+        next_step="write a masking.yaml: docs/masking.md",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +84,12 @@ class Installation:
     open_steering: Callable[[], Steering | None] = lambda: None
     #: The audit log and who signs.
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
+    #: The repository of backups, and what each tier is promised.
+    backups: BackupsConfig = field(default_factory=BackupsConfig)
+    #: One tenant's part of the repository, opened anew at each call. Raises ConfigError without one.
+    open_repository: Callable[[TenantId], TenantRepository] = no_repository
+    #: Of masking.yaml, read anew at each call. Raises ConfigError without one.
+    open_registry: Callable[[], Registry] = no_registry
 
     def policy_for(self, tier: str) -> MigrationPolicy:
         return self.tiers.get(tier, self.policy)
@@ -87,6 +123,9 @@ def installation(config: configuration.Config) -> Installation:
         open_routers=lambda: open_routers(config),
         open_steering=lambda: open_steering(config),
         evidence=config.evidence,
+        backups=config.backups,
+        open_repository=lambda tenant: tenant_part(config.backups, tenant),
+        open_registry=lambda: load_registry(config.masking_file),
     )
 
 

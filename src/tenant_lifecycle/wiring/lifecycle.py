@@ -38,21 +38,32 @@ from tenant_lifecycle.model.policy import MigrationOptions, MigrationPolicy
 from tenant_lifecycle.model.strategy import Strategy
 from tenant_lifecycle.model.tenant import Tenant
 from tenant_lifecycle.model.verification import VerificationReport
+from tenant_lifecycle.operations.backup.definition import Backup
+from tenant_lifecycle.operations.clone.definition import DeleteClone, MakeClone
+from tenant_lifecycle.operations.drill.definition import Drill
 from tenant_lifecycle.operations.erase.definition import Erase
 from tenant_lifecycle.operations.migrate.definition import Migrate, Roll
 from tenant_lifecycle.operations.migrate.planning import plan_migration
 from tenant_lifecycle.operations.migrate.provision import refuse, seen
 from tenant_lifecycle.operations.migrate.session import Session
 from tenant_lifecycle.operations.pairs import Pair, pair_up
+from tenant_lifecycle.operations.restore.definition import Restore
 from tenant_lifecycle.operations.verify import verify_tenant
 from tenant_lifecycle.stores.base import Fences, Store
 from tenant_lifecycle.traffic.steering import Steering
+from tenant_lifecycle.wiring.backups import Backups
 from tenant_lifecycle.wiring.checkpoints import signing
+from tenant_lifecycle.wiring.cloning import Cloning
+from tenant_lifecycle.wiring.drilling import Drilling
 from tenant_lifecycle.wiring.erasures import Erasures
 from tenant_lifecycle.wiring.evidence import open_audit_log
 from tenant_lifecycle.wiring.installation import Installation, Stores, close_stores
+from tenant_lifecycle.wiring.repository import repository_findings
 from tenant_lifecycle.wiring.runner_process import ensure_runner_process, only_runner
 from tenant_lifecycle.wiring.verifiers import verifier_findings
+
+#: How often a worker looks for clones whose time is over.
+EXPIRY_LOOK_S = 60.0
 
 
 class Lifecycle:
@@ -66,6 +77,9 @@ class Lifecycle:
         self._tenants = Tenants(self.database)
         self._journal = SqlJournal(self.database)
         self.erasures = Erasures(installation, self.database, lambda: self.stores)
+        self.backups = Backups(installation, self.database, lambda: self.stores, self.home)
+        self.drilling = Drilling(installation, self.database, self.backups)
+        self.cloning = Cloning(installation, self.database, self.backups, lambda: self.stores)
         self._stores: Stores | None = None
         self._steering: Steering | None = None
         self._steered = False
@@ -116,6 +130,7 @@ class Lifecycle:
             findings = [Finding("control.reachable", Severity.REFUSAL, str(error), error.next_step, subject)]
         findings += [f for store in self._every_store() for f in store.probe()]
         findings += verifier_findings(self.installation, self.stores)
+        findings += repository_findings(self.installation.backups)
         routers = self.installation.open_routers()
         try:
             return findings + routers.probe()
@@ -332,6 +347,10 @@ class Lifecycle:
         return {
             **{one.name: one(self.open_session) for one in (Migrate, Roll)},
             Erase.name: Erase(self.erasures.open_session),
+            Backup.name: Backup(self.backups.open_session),
+            Restore.name: Restore(self.backups.open_restore),
+            Drill.name: Drill(self.drilling.open_session),
+            **{one.name: one(self.cloning.open_session) for one in (MakeClone, DeleteClone)},
         }
 
     def driver(self, *, ttl_s: float = 10.0) -> Driver:
@@ -357,8 +376,11 @@ class Lifecycle:
             signing(self.audit()),
             self.runner(parallel=parallel) as runner,
         ):
-            idle_since = time.monotonic()
+            idle_since, looked = time.monotonic(), 0.0
             while not stop.wait(0.2):
+                if time.monotonic() - looked > EXPIRY_LOOK_S:
+                    self.cloning.expire()
+                    looked = time.monotonic()
                 if runner.busy():
                     idle_since = time.monotonic()
                 elif idle_exit_s is not None and time.monotonic() - idle_since > idle_exit_s:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tenant_lifecycle.catalog.database import ControlDatabase
 
 #: The newest migration; a test compares it with the folder ``versions``.
-HEAD = "0004"
+HEAD = "0005"
 #: Key of the PostgreSQL advisory lock under which one process migrates at a time.
 _LOCK = 0x746C_6D69
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+from tenant_lifecycle.catalog import backup_tables as backup_tables
 from tenant_lifecycle.catalog import erasure_tables as erasure_tables
 from tenant_lifecycle.catalog.tables import metadata
 

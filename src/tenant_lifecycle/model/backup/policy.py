@@ -90,12 +90,25 @@ class CarePolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class RestorePolicy:
+    """How tenants are restored, the same for all. Durations in seconds."""
+
+    #: Who asked for a restore may not be the one who promotes it.
+    four_eyes: bool = True
+    #: How long writes may be held at most while live data is replaced.
+    window_s: float = _HOUR_S
+    #: How long a preview waits for somebody's word before it is discarded.
+    preview_s: float = 7 * _DAY_S
+
+
+@dataclass(frozen=True, slots=True)
 class BackupPolicies:
     """By tier, and the policy of tenants whose tier has none."""
 
     tiers: Mapping[str, BackupPolicy] = field(default_factory=lambda: TIERS)
     default_tier: str = "gold"
     care: CarePolicy = field(default_factory=CarePolicy)
+    restore: RestorePolicy = field(default_factory=RestorePolicy)
 
     def of(self, tier: str) -> BackupPolicy:
         """The tier's; of an unknown tier or none, the default tier's."""

@@ -73,7 +73,7 @@ def base_of(
             if manifest.labels.get(OPERATION) == name:
                 return manifest
     expires_us = None if keep_s is None else int((ctx.now() + float(keep_s)) * 1e6)
-    order = Order(session.environment, {**labels, OPERATION: name}, expires_us)
+    order = Order(session.environment, {**labels, OPERATION: name}, expires_us, session.tier)
     return take_full(session.repository, session.backed, order, ctx.check, ctx.progress)
 
 

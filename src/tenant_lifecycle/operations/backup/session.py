@@ -33,6 +33,8 @@ class BackupSession:
     #: By their name inside the environment.
     stores: Mapping[str, Store]
     repository: TenantRepository
+    #: The tier whose policy the tenant's backups follow.
+    tier: str = ""
     flip: FlipBudget = field(default_factory=FlipBudget)
     close_stores: Callable[[], None] = field(default=lambda: None)
 

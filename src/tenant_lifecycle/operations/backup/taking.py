@@ -32,6 +32,7 @@ class Order:
     labels: Mapping[str, str]
     #: Microseconds since 1970 from which retention may delete it.
     expires_us: int | None = None
+    tier: str = ""
 
 
 def take_full(
@@ -45,7 +46,7 @@ def take_full(
     """
     if not stores:
         raise UnsupportedByStore(f"no store of {order.environment} can be backed up")
-    writer = repository.begin_base(order.environment, BaseKind.FULL, None, order.labels)
+    writer = repository.begin_base(order.environment, BaseKind.FULL, None, order.labels, tier=order.tier)
     key = repository.fingerprint_key()
     with ExitStack() as barrier:
         readings = {
@@ -81,9 +82,7 @@ def _store_base(
     sets = {set_name: _stored(name, set_name, reading, writer, key, counter) for set_name in reading.shapes}
     snapshot = reading.snapshot
     at_us = reading.at_us if snapshot is not None else max(clock(), counter.latest_us, reading.at_us)
-    # Who was running when the snapshot was taken may have its commit in the log before the snapshot's position.
-    quiet = snapshot is not None and not snapshot.running and snapshot.xmin == snapshot.xmax
-    log_from = snapshot.lsn if snapshot is not None and quiet else 0
+    log_from = snapshot.lsn if snapshot is not None else 0
     return StoreBase(name, at_us, log_from, snapshot, sets, dict(reading.facts))
 
 

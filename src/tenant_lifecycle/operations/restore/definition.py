@@ -1,6 +1,6 @@
 """The steps of a restore, as a pure function of what the journal says is done.
 
-    check, load/STORE ..., prove/STORE ..., compare/STORE ..., decide
+    check, load/STORE ..., prove/STORE ..., migrate/STORE ..., compare/STORE ..., decide
     then, if somebody says promote:   arm, safety, promote, rebase, disarm, discard/STORE ...
     or, if somebody says discard:     discard/STORE ...
 
@@ -66,6 +66,13 @@ def _beside(stores: Sequence[str]) -> list[Step]:
         ),
         *(
             Step(f"prove/{name}", f"{name}: prove it", _RUN, loading.prove, on_error=fail, retry=PATIENT)
+            for name in stores
+        ),
+        *(
+            Step(
+                f"migrate/{name}", f"{name}: bring it to today's schema", _RUN, loading.migrate,
+                on_error=fail, retry=PATIENT,
+            )
             for name in stores
         ),
         *(

@@ -9,7 +9,7 @@ from tenant_lifecycle.errors import PreconditionRefused, VerificationFailed
 from tenant_lifecycle.model.backup.fingerprint import Fingerprint
 from tenant_lifecycle.model.findings import refusals
 from tenant_lifecycle.operations.restore.session import RestoreSession
-from tenant_lifecycle.stores.backing import SetDiff
+from tenant_lifecycle.stores.backing import Migrates, SetDiff
 
 
 def check(ctx: StepContext) -> Outcome:
@@ -83,6 +83,19 @@ def unequal(expected: Mapping[str, Fingerprint], found: Mapping[str, Fingerprint
         for name in sorted(expected.keys() | found.keys())
         if expected.get(name, none) != found.get(name, none)
     ]
+
+
+def migrate(ctx: StepContext) -> Outcome:
+    """Step: the preview has the shape that live data has now, by the application's migrations. Key: ``migrate/STORE``.
+
+    Raises:
+        PreconditionRefused: it cannot be brought there; names the columns.
+    """
+    session: RestoreSession = ctx.session
+    preview = session.preview(store_of(ctx.key))
+    if not isinstance(preview, Migrates):
+        return Done()
+    return Done({"shapes": {name: shape.digest() for name, shape in preview.migrate(ctx.check).items()}})
 
 
 def compare(ctx: StepContext) -> Outcome:

@@ -6,23 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tenant_lifecycle.backups.contract import Moment
+from tenant_lifecycle.model.backup.policy import RestorePolicy
 from tenant_lifecycle.model.backup.shape import Shape
 from tenant_lifecycle.model.operation import Operation
 from tenant_lifecycle.operations.backup.session import BackupSession, writing_name
 from tenant_lifecycle.operations.restore.moments import Chosen, moment_of
 from tenant_lifecycle.stores.backing import Preview
-
-
-@dataclass(frozen=True, slots=True)
-class RestorePolicy:
-    """How tenants are restored."""
-
-    #: Who asked for a restore may not be the one who promotes it.
-    four_eyes: bool = True
-    #: How long writes may be held at most while live data is replaced.
-    window_s: float = 3600.0
-    #: How long a preview waits for somebody's word before it is discarded.
-    preview_s: float = 7 * 86400.0
 
 
 @dataclass

@@ -70,6 +70,8 @@ from tenant_lifecycle.stores.postgres import (
     split,
     verifiercheck,
 )
+from tenant_lifecycle.stores.postgres.archive import slot
+from tenant_lifecycle.stores.postgres.archive.reader import PostgresArchive
 from tenant_lifecycle.stores.postgres.backup import base, check, ids, preview
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.feed import follower, slots
@@ -197,6 +199,20 @@ class PostgresStore:
 
     def repair(self, target: Store, feed: Feed, keys: Keys) -> int:
         return repair.repair(self.database, _database(target), feed, keys)
+
+    # -- Archives
+
+    def create_archive(self, name: str) -> int:
+        return slot.create(self.database, name)
+
+    def open_archive(self, name: str, spool: Path) -> PostgresArchive:
+        return PostgresArchive(self.database, name, spool)
+
+    def uncovered(self) -> Mapping[str, str]:
+        return slot.uncovered(self.database)
+
+    def drop_archive(self, name: str) -> None:
+        slot.drop(self.database, name)
 
     # -- Fences
 

@@ -265,6 +265,9 @@ class RedisPreview:
     def fingerprints(self, key: bytes) -> Mapping[str, Fingerprint]:
         return preview.fingerprints(self.area, self.sets, key)
 
+    def items(self, set_name: str) -> Iterator[Item]:
+        return preview.read_back(self.area, set_name)
+
     def diff(self, examples: int, check: Check) -> list[SetDiff]:
         return promote.diff(self.area, examples, check)
 

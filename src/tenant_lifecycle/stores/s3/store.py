@@ -39,7 +39,7 @@ from tenant_lifecycle.stores.erasing import (
     Planted,
     Settled,
 )
-from tenant_lifecycle.stores.keyed import machine_us
+from tenant_lifecycle.stores.keyed import check_writing, machine_us
 from tenant_lifecycle.stores.overlapping import overlaps
 from tenant_lifecycle.stores.s3 import (
     backup,
@@ -299,10 +299,14 @@ class S3Preview:
     def fingerprints(self, key: bytes) -> Mapping[str, Fingerprint]:
         return preview.fingerprints(self.folder, self.sets, key)
 
+    def items(self, set_name: str) -> Iterator[Item]:
+        return preview.read_back(self.folder, set_name)
+
     def diff(self, examples: int, check: Check) -> list[SetDiff]:
         return promote.diff(self.folder, examples, check)
 
     def promote(self, writing: Writing, sets: Sequence[str] | None, check: Check) -> Mapping[str, int]:
+        check_writing(self.store.name, writing, self.folder.tenant)
         guard = self.store._guard(Feed(writing.name, writing.tenant, writing.token))
         return promote.promote(self.folder, guard, sets, check)
 
