@@ -105,7 +105,7 @@ def _set(name: str, node: Node) -> SetRules:
     unique = fields["unique"].list() if "unique" in fields else []
     references = fields["references"].mapping() if "references" in fields else {}
     return SetRules(
-        DataType(fields["data"].choice([*DataType])),
+        DataType(fields["data"].choice([one.value for one in DataType])),
         {key: _rule(rule, f"{name}.{key}") for key, rule in rules.mapping().items()},
         {key: _form(form) for key, form in fields["names"].mapping().items()} if "names" in fields else {},
         tuple(tuple(column.text() for column in group.list()) for group in unique),
@@ -121,8 +121,8 @@ def _form(node: Node) -> NameForm:
 
 
 def _rule(node: Node, place: str) -> Rule:
-    if not _is_mapping(node):
-        cls = DataClass(node.choice([*DataClass]))
+    if not node.is_mapping:
+        cls = DataClass(node.choice([one.value for one in DataClass]))
         return _checked(node, Rule(cls, _usual(node, cls), _domain(node, _usual(node, cls), "", place)))
     fields = node.mapping()
     if "json" in fields:
@@ -131,16 +131,12 @@ def _rule(node: Node, place: str) -> Rule:
         return Rule(DataClass.JSON, "json", children=children, data=_data(fields))
     if "class" not in fields:
         raise node.error("the key 'class' is missing")
-    cls = DataClass(fields["class"].choice([*DataClass]))
+    cls = DataClass(fields["class"].choice([one.value for one in DataClass]))
     kind = fields["kind"].choice(KINDS) if "kind" in fields else _usual(node, cls)
     domain = _domain(node, kind, fields["domain"].text() if "domain" in fields else "", place)
     fields = node.mapping(_RULE_KEYS | (KINDS[kind].options if kind in KINDS else frozenset()))
-    options = {key: _option(one) for key, one in fields.items() if key not in _RULE_KEYS}
+    options = {key: one.scalar() for key, one in fields.items() if key not in _RULE_KEYS}
     return _checked(node, Rule(cls, kind, domain, options, data=_data(fields)))
-
-
-def _is_mapping(node: Node) -> bool:
-    return node._found() == "keys and values"
 
 
 def _usual(node: Node, cls: DataClass) -> str:
@@ -157,16 +153,7 @@ def _domain(node: Node, kind: str, given: str, place: str) -> str:
 
 
 def _data(fields: Mapping[str, Node]) -> DataType | None:
-    return DataType(fields["data"].choice([*DataType])) if "data" in fields else None
-
-
-def _option(node: Node) -> str | int | float | bool:
-    for read in (node.boolean, node.integer, node.number):
-        try:
-            return read()
-        except Exception:
-            continue
-    return node.text()
+    return DataType(fields["data"].choice([one.value for one in DataType])) if "data" in fields else None
 
 
 def _checked(node: Node, rule: Rule) -> Rule:

@@ -55,6 +55,11 @@ class Node:
         """Whether nothing stands there (``key:``)."""
         return self._raw is None or self._kind() == "null"
 
+    @property
+    def is_mapping(self) -> bool:
+        """Whether keys and values stand there."""
+        return isinstance(self._raw, MappingNode)
+
     def mapping(
         self, allowed: Collection[str] | None = None, *, required: Iterable[str] = ()
     ) -> dict[str, Node]:
@@ -135,6 +140,15 @@ class Node:
         if (self._kind() == "bool" or substituted) and text.lower() in ("true", "false"):
             return text.lower() == "true"
         raise self.error(f"expected true or false, found {self._found()}")
+
+    def scalar(self) -> str | int | float | bool:
+        """Its text, number, or true or false, whichever it is."""
+        kind = self._kind()
+        if kind == "bool":
+            return self.boolean()
+        if kind == "int":
+            return self.integer()
+        return self.number() if kind == "float" else self.text()
 
     def choice(self, choices: Collection[str]) -> str:
         """Its text, which is one of ``choices``."""

@@ -297,12 +297,13 @@ def looker(tenant: TenantId, control: str, clock: Any) -> Any:
             return [Match(Whose.TENANT, "id", "plain")]
         return [Match(Whose.CONTROL, "id", "plain")] if owner == control else []
 
-    def look(searcher: Any, batches: Iterable[Batch], check: Check) -> Seen:
+    def look(searcher: Any, batches: Iterable[Batch], check: Check, kept: Iterable[Batch]) -> Seen:
         remaining = sum(len(searcher.remaining(tenant, batch, check)) for batch in batches)
+        staying = sum(len(searcher.remaining(tenant, batch, check)) for batch in kept)
         looks = [searcher.search(place, found, check) for place in searcher.places()]
         hits = [hit for one in looks for hit in one.hits]
         # Items of the manifest are counted once, as remaining.
-        beyond = max(0, len(hits) - remaining)
+        beyond = max(0, len(hits) - remaining - staying)
         control_found = any(one.control_found for one in looks)
         return Seen(
             Look(remaining, beyond, control_found, True, "", clock(), searcher.proves), hits, len(hits)

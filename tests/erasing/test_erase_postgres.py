@@ -20,16 +20,18 @@ from erasing_stage import ACME
 from erasure_sample import MAP, rows_of_others, sample
 
 from tenant_lifecycle import ownership_file
+from tenant_lifecycle.catalog.certificates import Certificates
 from tenant_lifecycle.cli import main
 from tenant_lifecycle.cli.exit_codes import ExitCode
 from tenant_lifecycle.errors import ConfigError
 from tenant_lifecycle.evidence.keys import LocalSigner, Role
 from tenant_lifecycle.evidence_file import EvidenceConfig
-from tenant_lifecycle.model.erasure.request import Ground, RequestState
+from tenant_lifecycle.model.erasure.request import Exception17, Ground, RequestState
 from tenant_lifecycle.model.operation import Operation, State
 from tenant_lifecycle.sandbox.postgres import PostgresServer
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.wiring import Installation, Lifecycle, find_installation
+from tenant_lifecycle.wiring.certifying import issued_bundle
 
 _FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
@@ -141,6 +143,61 @@ def test_a_table_that_no_map_mentions_is_found_and_proposed(
         conn.execute("DROP DATABASE shadow WITH (FORCE)")
     lifecycle.erasures.again(request_id, actor="petra@desk")
     assert drive(lifecycle, operation_id).state is State.SUCCEEDED
+
+
+def keeping(lifecycle: Lifecycle, *sets: str) -> Lifecycle:
+    """The same installation with a retention rule for each of the sets."""
+    file = lifecycle.installation.file
+    rules = [
+        {"store": "postgres", "set": name, "ground": Exception17.LEGAL_OBLIGATION.value, "until": "2099-12-31", "why": "tax"}
+        for name in sets
+    ]  # fmt: skip
+    text = file.read_text()
+    file.write_text(text.replace("control_tenant:", f"retention: {json.dumps(rules)}, control_tenant:"))
+    return Lifecycle(find_installation(file))
+
+
+def test_what_has_to_be_retained_stays_and_the_certificate_says_so(
+    lifecycle: Lifecycle, server: PostgresServer
+) -> None:
+    def rows(table: str) -> int:
+        with psycopg.connect(server.dsn("rag")) as conn:
+            found = conn.execute(f'SELECT count(*) FROM "{table}" WHERE tenant_id = %s', (ACME,)).fetchone()
+        return int(found[0]) if found else -1
+
+    before = rows("events")
+    with keeping(lifecycle, "public.events") as keeper:
+        request_id = approved(keeper)
+        operation = drive(keeper, keeper.erasures.start(request_id, actor="petra@desk").id)
+        assert operation.state is State.SUCCEEDED, (operation.why, keeper.erasures.residuals(request_id))
+        assert operation.result is not None and operation.result["overall"] == "COMPLETE_WITH_EXCEPTIONS"
+        assert operation.result["certificate"]["class"] == "PARTIAL_HELD"
+        newest = Certificates(keeper.database).of_request(request_id)[-1]
+        (kept,) = issued_bundle(newest).predicate.retained
+    assert before > 0 and rows("events") == before and rows("docs") == 0
+    assert kept.ground == Exception17.LEGAL_OBLIGATION.value, kept
+
+
+def test_a_row_that_is_retained_keeps_what_it_refers_to_or_is_refused(lifecycle: Lifecycle) -> None:
+    with keeping(lifecycle, "public.messages") as keeper:
+        request = keeper.erasures.request(ACME, Ground.CONTRACT_END, actor="petra@desk")
+        plan = keeper.erasures.plan(request.id, actor="petra@desk")
+        (refused,) = plan.refusals
+        assert refused.code == "erase.keeps-half" and "public.chats" in refused.message
+
+
+def test_a_large_object_stays_with_the_rows_that_are_retained(lifecycle: Lifecycle) -> None:
+    with keeping(lifecycle, "public.files") as keeper:
+        request = keeper.erasures.request(ACME, Ground.CONTRACT_END, actor="petra@desk")
+        (refused,) = keeper.erasures.plan(request.id, actor="petra@desk").refusals
+        assert refused.code == "erase.keeps-half" and "large objects" in refused.message
+
+
+def test_a_rule_that_keeps_nothing_is_refused(lifecycle: Lifecycle) -> None:
+    with keeping(lifecycle, "public.event") as keeper:
+        request = keeper.erasures.request(ACME, Ground.CONTRACT_END, actor="petra@desk")
+        (refused,) = keeper.erasures.plan(request.id, actor="petra@desk").refusals
+        assert refused.code == "erase.keeps-nothing" and "public.events" in refused.next_step
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
+from tenant_lifecycle.masking.equals import EqualRows
 from tenant_lifecycle.masking.forms import ObjectForm, RedisForm, VectorForm
 from tenant_lifecycle.masking.keying import MaskingKey
 from tenant_lifecycle.masking.masker import Masker
@@ -26,6 +26,7 @@ from tenant_lifecycle.model.backup.shape import Column, Shape, opaque
 from tenant_lifecycle.model.backup.vector_value import VectorValue, canonical, dense
 from tenant_lifecycle.sandbox.rows import COLUMNS, SampleRows
 from tenant_lifecycle.sandbox.sample import TENANTS
+from tenant_lifecycle.stores.postgres.backup.form import key_of
 
 TENANT, TARGET = "acme", "acme-staging"
 FORMS = {"redis": RedisForm(), "objects": ObjectForm(), "vectors": VectorForm()}
@@ -58,15 +59,6 @@ def sandbox_registry() -> Registry:
     return load_registry(Path(str(files("tenant_lifecycle.sandbox").joinpath("masking.yaml"))))
 
 
-def row_key(shape: Shape, cells: Sequence[Cell]) -> bytes:
-    """As good as any: the key's cells with their lengths."""
-    places = [at for at, column in enumerate(shape.columns) if not shape.key or column.name in shape.key]
-    return b"".join(
-        struct.pack(">i", -1 if cells[at] is None else len(cells[at] or b"")) + (cells[at] or b"")
-        for at in places
-    )
-
-
 @dataclass
 class Corpus:
     """Shapes and items by store and set."""
@@ -97,7 +89,7 @@ class Corpus:
         for name, value in columns.items():
             place = next(at for at, column in enumerate(shape.columns) if column.name == name)
             cells[place] = None if value is None else value.encode()
-        items[at] = Item(shape.set, row_key(shape, cells), tuple(cells))
+        items[at] = Item(shape.set, key_of(shape, cells), tuple(cells))
 
     def copy(self) -> Corpus:
         return Corpus({key: (shape, list(items)) for key, (shape, items) in self.sets.items()})
@@ -114,7 +106,8 @@ def sample(scale: float = 0.002) -> Corpus:
     for table, found in everything:
         shape = shape_of(table)
         kept = [row for row in found if table != "users" or str(row[0]) in members]
-        corpus.add("postgres", shape, [_row(shape, row) for row in kept])
+        equal = EqualRows()
+        corpus.add("postgres", shape, [_row(shape, row, equal) for row in kept])
     _keyed(corpus)
     return corpus
 
@@ -127,9 +120,9 @@ def shape_of(table: str) -> Shape:
     return Shape(table, columns, _KEYS.get(table, ("id",)))
 
 
-def _row(shape: Shape, row: Sequence[object]) -> Item:
+def _row(shape: Shape, row: Sequence[object], equal: EqualRows) -> Item:
     cells = tuple(_cell(column, value) for column, value in zip(shape.columns, row, strict=True))
-    return Item(shape.set, row_key(shape, cells), cells)
+    return Item(shape.set, key_of(shape, cells, 0 if shape.key else equal.number(cells)), cells)
 
 
 def _cell(column: Column, value: object) -> Cell:
@@ -202,7 +195,7 @@ def masker(registry: Registry | None = None, master: bytes = b"k" * 32, **more: 
     target = Target(TENANT, TARGET, aliases=("Acme Manufacturing",), target_name="Staging One")
     return Masker(
         registry or sandbox_registry(), MaskingKey(master, TENANT, TARGET), target,
-        row_keys={"postgres": row_key}, forms=FORMS, **more,  # type: ignore[arg-type]
+        row_keys={"postgres": key_of}, forms=FORMS, **more,  # type: ignore[arg-type]
     )  # fmt: skip
 
 

@@ -7,9 +7,10 @@ import json
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from masking.corpus import FORMS, TENANT, Corpus, object_item, row_key, text_key, vector_item
+from masking.corpus import FORMS, TENANT, Corpus, object_item, text_key, vector_item
 from tenant_lifecycle.masking.forms import Opened
 from tenant_lifecycle.model.backup.items import Item
+from tenant_lifecycle.stores.postgres.backup.form import key_of
 
 _GIVEN = [
     "Aurelio",
@@ -87,7 +88,7 @@ def _register(corpus: Corpus, everybody: list[Person]) -> None:
     for person in everybody:
         id = f"{person.number:08x}-0000-4000-8000-000000000000"
         cells = (id.encode(), person.email.encode(), person.name.encode(), b"2026-01-05 08:00:00+00")
-        rows.append(Item("users", row_key(shape, cells), cells))
+        rows.append(Item("users", key_of(shape, cells), cells))
     corpus.add("postgres", shape, rows)
 
 

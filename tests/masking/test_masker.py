@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -44,9 +45,8 @@ def clone(source: Corpus, made: Masker) -> Corpus:
 
 def test_every_reference_leads_somewhere_and_every_key_is_unique(source: Corpus, clone: Corpus) -> None:
     assert dangling(source) == dangling(clone) == []
-    for (store, name), (shape, items) in clone.sets.items():
-        if shape.key:
-            assert len({item.key for item in items}) == len(items) == len(source.sets[store, name][1]), name
+    for (store, name), (_, items) in clone.sets.items():
+        assert len({item.key for item in items}) == len(items) == len(source.sets[store, name][1]), name
     emails = [row["email"] for row in clone.rows("users")]
     assert len(set(emails)) == len(emails)
     slugs = [(row["tenant_id"], row["slug"]) for row in clone.rows("collections")]
@@ -146,8 +146,6 @@ def test_generated_columns_are_left_to_the_store() -> None:
     )
     corpus = sample(0.0001)
     _, items = corpus.sets["postgres", "notes"]
-    from dataclasses import replace
-
     corpus.sets["postgres", "notes"] = (
         shape,
         [replace(item, cells=(*item.cells, b"'ada':1")) for item in items],
@@ -159,9 +157,10 @@ def test_generated_columns_are_left_to_the_store() -> None:
 def test_what_has_no_rule_stops_the_clone_and_is_named_without_its_content() -> None:
     corpus = sample(0.0001)
     shape, items = corpus.sets["postgres", "notes"]
+    wider = [replace(item, cells=(*item.cells, b"1")) for item in items]
     corpus.sets["postgres", "notes"] = (
         Shape("notes", (*shape.columns, Column("ssn", "text")), shape.key),
-        items,
+        wider,
     )
     corpus.change("api_keys", 0, label="fine")
     corpus.add("redis", Shape("carts", (), ()), [])
@@ -181,9 +180,22 @@ def test_what_has_no_rule_stops_the_clone_and_is_named_without_its_content() -> 
     ):
         assert any(message.startswith(place) for message in told), place
     assert not any("Ada" in message for message in told)
+    proposed = next(
+        one.next_step for one in refused.value.findings if one.message.startswith("postgres notes.ssn")
+    )
+    assert "proposed is it: {class: direct, kind: national_id} (is called ssn)" in proposed
     assert [
         f.code for f in refusals(made.findings("postgres", {"notes": corpus.sets["postgres", "notes"][0]}))
     ] == ["masking.unclassified"]
+
+
+def test_a_rule_that_keeps_what_is_somebodys_stops_the_clone() -> None:
+    corpus = sample(0.0001)
+    for at in range(len(corpus.rows("memberships"))):
+        corpus.change("memberships", at, role=f"person{at}@corp.example")
+    with pytest.raises(PreconditionRefused) as refused:
+        prepared(corpus)
+    assert [one.code for one in refused.value.findings] == ["masking.too-mild"]
 
 
 def test_masking_before_looking_through_is_refused(source: Corpus) -> None:

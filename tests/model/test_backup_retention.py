@@ -85,6 +85,11 @@ policies = st.builds(
 )
 
 
+def environment_log(pieces: list[Piece]) -> list[Piece]:
+    """The same log as that of an environment, which no time-line ends."""
+    return [replace(one, timeline=0, environment="blue", name=f"e-{one.name}") for one in pieces]
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[list[Manifest], list[Piece], int]:
     """Bases at any times, deltas upon some before them, time-lines that begin anywhere, and a whole log."""
@@ -309,6 +314,19 @@ def test_the_log_goes_but_not_what_happened_while_a_kept_base_was_read() -> None
     left = sorted(int(one.name.split("-")[2]) for one in result.pieces if one.keep)
     early = [at for at in left if at < now_us - 45 * DAY]
     assert early and all(abs(at - bases[0].started_us) <= 2 * DAY for at in early)
+
+
+@few
+@given(histories(), policies)
+def test_a_log_that_goes_on_over_time_lines_is_kept_like_those_of_time_lines(
+    history: tuple[list[Manifest], list[Piece], int], policy: BackupPolicy
+) -> None:
+    bases, pieces, now_us = history
+    both = decide(bases, [*pieces, *environment_log(pieces)], policy, now_us)
+    assert kept(both) == kept(decide(bases, pieces, policy, now_us))
+    verdicts = {one.name: one.keep for one in both.pieces}
+    own = {one.name: verdicts[one.name] for one in pieces}
+    assert all(verdicts[f"e-{name}"] or not keep for name, keep in own.items())
 
 
 def test_without_a_base_the_log_is_kept() -> None:

@@ -48,14 +48,18 @@ def read_format(storage: Storage) -> Format:
             f"{storage.where}: there is no repository", where=storage.where,
             next_step="correct where the repository is; the first backup makes a new one",
         )  # fmt: skip
-    data = storage.get(FORMAT)
+    return decode_format(storage.get(FORMAT), storage.where)
+
+
+def decode_format(data: bytes, where: str) -> Format:
+    """What FORMAT's bytes say; the same errors as `read_format`."""
     try:
         said = json.loads(data)
         if said["magic"] != MAGIC:
             raise ValueError(MAGIC)
         if said["version"] != VERSION or set(said["features"]["incompat"]) - KNOWN_FEATURES:
             raise RepositoryRejected(
-                f"{storage.where}: the repository is of a kind that this version cannot read", where=storage.where,
+                f"{where}: the repository is of a kind that this version cannot read", where=where,
                 next_step="use a newer version of tenant-lifecycle",
             )  # fmt: skip
         found = Format(bytes.fromhex(said["repository"]), bytes.fromhex(said["public"]))

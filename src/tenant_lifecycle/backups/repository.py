@@ -73,7 +73,7 @@ class Repository:
 
     def tenant(self, tenant: TenantId) -> TenantBackups:
         """Its part; nothing is written before the first base or segment."""
-        return TenantBackups(tenant, self._place(self.directory(tenant)))
+        return TenantBackups(tenant, self.place(self.directory(tenant)))
 
     def directory(self, tenant: TenantId) -> Directory:
         """Where the tenant's objects are."""
@@ -94,17 +94,24 @@ class Repository:
     def tenants(self) -> Iterator[TenantBackups]:
         """The part of every tenant whose keys are there. Who was shredded has no name any more."""
         for directory in self.directories():
-            place = self._place(directory)
+            place = self.place(directory)
             if place.keys.epochs():
-                yield TenantBackups(self._tenant_of(place), place)
+                yield TenantBackups(self.tenant_of(place), place)
 
-    def _place(self, directory: Directory) -> Place:
+    def place(self, directory: Directory) -> Place:
+        """A directory with its keys; with an empty path the repository's own."""
         keys = KeyRing(self.storage, directory, self.identity, self.wrapping)
         return Place(
             self.storage, directory, keys, Sealer(keys, self.identity, directory.tenant_hash), self.signer
         )
 
-    def _tenant_of(self, place: Place) -> TenantId:
+    def tenant_of(self, place: Place) -> TenantId:
+        """Whose directory it is.
+
+        Raises:
+            RepositoryDamaged: the note about it is not there, or not as it was written.
+            KeyUnavailable: the tenant's keys are not there.
+        """
         name = place.directory.tenant_id()
         (said,) = place.sealer.open(Kind.TENANT_ID, name, self.storage.get(name))
         tenant = TenantId(json.loads(said)["tenant"])

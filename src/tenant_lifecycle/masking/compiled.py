@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from tenant_lifecycle.errors import PreconditionRefused
 from tenant_lifecycle.masking.classes import DataClass, DataType, Rule
+from tenant_lifecycle.masking.equals import EqualRows
 from tenant_lifecycle.masking.forms import Form, Opened
 from tenant_lifecycle.masking.kanonymity import Groups, quasi_columns
 from tenant_lifecycle.masking.modes import left_empty
@@ -22,8 +23,8 @@ from tenant_lifecycle.model.backup.shape import Column, Shape
 
 #: Made of other masked columns or fields, so they come last.
 DERIVED = frozenset({"embedding", "render", "sha256"})
-#: The key of a row of these cells, in the store's form.
-RowKey = Callable[[Shape, Sequence[Cell]], bytes]
+#: The key of a row of these cells, in the store's form; of a set without a key, which of the equal rows it is.
+RowKey = Callable[[Shape, Sequence[Cell], int], bytes]
 
 
 class SetMask(Protocol):
@@ -74,6 +75,7 @@ class RowMask:
         groups: Groups | None,
     ) -> None:
         self._shape, self._row_key, self._groups = shape, row_key, groups
+        self._equals = EqualRows()
         self._places = {column.name: place for place, column in enumerate(shape.columns)}
         self._rekey = any(_changes(rules.fields[name]) for name in shape.key)
         self._empty = [place for place, column in enumerate(shape.columns) if column.generated]
@@ -92,7 +94,11 @@ class RowMask:
         for step in self._late:
             _take(step, row, item)
         cells = tuple(row.out)
-        key = self._row_key(self._shape, cells) if self._rekey or not self._shape.key else item.key
+        if not self._shape.key:
+            return replace(
+                item, key=self._row_key(self._shape, cells, self._equals.number(cells)), cells=cells
+            )
+        key = self._row_key(self._shape, cells, 0) if self._rekey else item.key
         return replace(item, key=key, cells=cells)
 
 

@@ -9,7 +9,7 @@ import sqlite3
 import struct
 import subprocess
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
@@ -72,7 +72,8 @@ class CommandEmbedder:
         """End the program."""
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                stream.close()
+                with suppress(BrokenPipeError):
+                    stream.close()
         self._process.terminate()
         self._process.wait()
 

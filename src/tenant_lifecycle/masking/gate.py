@@ -33,7 +33,7 @@ from tenant_lifecycle.model.backup.items import Item
 from tenant_lifecycle.model.backup.shape import Shape
 
 #: Values of each kind that the search is tried with.
-TRIED = 200
+TRIED = 50
 #: Characters of a clone that are looked through at once.
 _BATCH = 1 << 16
 #: Leaks that a report names one by one.
@@ -132,7 +132,7 @@ class Gate:
                         self._leak("value", hit.kind, f"{where}.{field.name}", hit.handle)
         self._look_at_forms(where, [field for field in fields if field.formed])
         for field in fields:
-            whole = self._sweep.whole(field.text)
+            whole = self._sweep.whole(field.text) if field.formed and not field.kept else None
             if whole is not None and whole.kind == TENANT:
                 self._leak("value", TENANT, f"{where}.{field.name}", whole.handle)
             if not field.readable:
@@ -209,7 +209,7 @@ class Gate:
             for where, count in self._source.counts.items()
             if self._masker.wants(*where.split(" ", 1))
         }
-        left_out = self._masker.left_out
+        left_out = {where.replace(" public.", " "): count for where, count in self._masker.left_out.items()}
         return [
             f"{where}: {self._clone.counts[where]} items, {count - left_out.get(where, 0)} expected"
             for where, count in sorted(wanted.items())

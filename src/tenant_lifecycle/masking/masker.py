@@ -16,11 +16,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from tenant_lifecycle.errors import PreconditionRefused, WrongState
 from tenant_lifecycle.masking.aliases import aliases_of, replacement
 from tenant_lifecycle.masking.classes import SWEPT, DataType
+from tenant_lifecycle.masking.classify import SAMPLE, Classifier, Proposal, too_mild
 from tenant_lifecycle.masking.compiled import NamedMask, RowKey, RowMask, SetMask, coarsening
 from tenant_lifecycle.masking.embedding import Embedder, HashingEmbedder
 from tenant_lifecycle.masking.forms import Form
@@ -41,6 +44,18 @@ from tenant_lifecycle.model.findings import Finding, Severity
 
 #: Of pseudonyms: the same key, version and table give the same ones.
 ALGORITHM = "mask-1"
+
+
+@dataclass(frozen=True, slots=True)
+class IdNeed:
+    """Whole numbers that a clone needs beside those of the tenants that are there already."""
+
+    domain: str
+    store: str
+    set: str
+    #: The column whose ids they are; others refer to it.
+    column: str
+    size: int
 
 
 class Masker:
@@ -69,8 +84,11 @@ class Masker:
         self.setting = Setting(key, target, People(key), embedder or HashingEmbedder())
         self.reader = Reader(registry, self.forms, target.tenant)
         self._unknown: dict[str, None] = {}
+        self._proposals: dict[str, Proposal] = {}
+        self._too_mild: list[Finding] = []
         self._groups: dict[tuple[str, str], Groups] = {}
         self._counts: Counter[str] = Counter()
+        self._owners: dict[str, tuple[str, str, str]] = {}
         self._left_out: Counter[str] = Counter()
         self._ready = False
 
@@ -90,13 +108,17 @@ class Masker:
     def prepare(self, store: str, shape: Shape, items: Iterable[Item]) -> int:
         """Look through a set; how many items it has. All sets, also those that the clone does not have."""
         rules = self._rules(store, shape.set)
+        reading = iter(items)
+        sample = list(islice(reading, SAMPLE))
+        self._classify(store, shape, rules, sample)
         if rules is None:
             self._unknown[f"{store} {shape.set}"] = None
-            return 0
+            return len(sample) + sum(1 for _ in reading)
         count = 0
         groups = self._counting(store, shape, rules)
+        self._own_ids(store, shape, rules)
         coarse = coarsening(rules, shape, self.setting)
-        for item in items:
+        for item in chain(sample, reading):
             count += 1
             if is_part(item.key):
                 continue
@@ -112,11 +134,13 @@ class Masker:
         Raises:
             PreconditionRefused: places without a rule; ``findings`` names each.
         """
-        if self._unknown:
+        findings = [self._finding(where) for where in self._unknown] + self._too_mild
+        if findings:
             raise PreconditionRefused(
-                f"{len(self._unknown)} places have no rule in the masking registry: {', '.join(list(self._unknown)[:5])}",
-                findings=[_unknown(where) for where in self._unknown],
-                next_step="tenantctl clone plan proposes classes; review them and enter them in the registry",
+                f"the masking registry does not know, or takes too lightly, {len(findings)} places: "
+                + "; ".join(finding.message for finding in findings[:3]),
+                findings=findings,
+                next_step="review what is proposed for each and enter its class in the masking registry",
             )
         setting = self.setting
         setting.people.number_emails()
@@ -129,6 +153,24 @@ class Masker:
         )
         setting.text, setting.mentions = masker, masker.mentions
         self._ready = True
+
+    def id_needs(self) -> list[IdNeed]:
+        """What to reserve in a store that has other tenants too, when all of the source was looked through."""
+        needs = []
+        for domain, (store, set_name, column) in self._owners.items():
+            if domain in self.setting.seen and self.wants(store, set_name):
+                needs.append(IdNeed(domain, store, set_name, column, self.setting.id_range(domain).size))
+        return needs
+
+    def start_ids(self, domain: str, start: int) -> None:
+        """The clone's ids of the domain begin here. Without it they lie where the source's do, permuted.
+
+        Raises:
+            WrongState: something was masked already.
+        """
+        if self._counts:
+            raise WrongState("ids were given out already", next_step="reserve ids before masking")
+        self.setting.starts[domain] = start
 
     def mask(self, store: str, shape: Shape, items: Iterable[Item]) -> Iterator[Item]:
         """The clone's items of a set, as they come; none if the clone does not have the set.
@@ -193,15 +235,35 @@ class Masker:
             means: Any = self.setting.means.setdefault(rule.domain, Means(self.setting.target.k))
             means.add(place.group, place.text)
 
+    def _classify(self, store: str, shape: Shape, rules: SetRules | None, sample: Sequence[Item]) -> None:
+        """Propose what columns without a rule are, and hold what is kept against what is in it."""
+        if rules is not None and rules.names:
+            return
+        known = rules.fields if rules is not None else {}
+        only = [c.name for c in shape.columns if c.name not in known or known[c.name].kind == "keep"]
+        proposals = Classifier(phones=self.setting.phones).of_set(store, shape, sample, only)
+        self._proposals.update({one.place: one for one in proposals})
+        self._too_mild += too_mild(self.registry, store, shape, proposals)
+
+    def _finding(self, where: str) -> Finding:
+        proposed = [
+            one for place, one in self._proposals.items() if place == where or place.startswith(f"{where}.")
+        ]
+        told = "; ".join(f"{one.place.removeprefix(where).lstrip('.') or 'it'}: {one}" for one in proposed)
+        return Finding(
+            "masking.unclassified", Severity.REFUSAL,
+            f"{where} has no class, so nobody knows what may be copied of it",
+            f"enter its class in the masking registry; proposed is {told}" if told else "enter its class in the masking registry",
+        )  # fmt: skip
+
+    def _own_ids(self, store: str, shape: Shape, rules: SetRules) -> None:
+        unique = {name for group in (shape.key, *rules.unique) for name in group} - rules.references.keys()
+        for name in sorted(unique & rules.fields.keys()):
+            if rules.fields[name].kind == "integer":
+                self._owners.setdefault(rules.fields[name].domain, (store, shape.set, name))
+
     def _counting(self, store: str, shape: Shape, rules: SetRules) -> Groups | None:
         groups = groups_of(rules, shape, self.setting.target.k) if not rules.names else None
         if groups is not None:
             self._groups[store, shape.set] = groups
         return groups
-
-
-def _unknown(where: str) -> Finding:
-    return Finding(
-        "masking.unclassified", Severity.REFUSAL, f"{where} has no class, so nobody knows what may be copied of it",
-        "enter its class in the masking registry",
-    )  # fmt: skip

@@ -115,7 +115,7 @@ class Phones:
         """In the form ``+491701234567``; None: no phone number."""
         written = text.strip()
         written = "+" + written[2:] if written.startswith("00") else written
-        for region in (None,) if written.startswith("+") else self.regions:
+        for region in (None,) if written.startswith("+") else self._dialling(written):
             try:
                 parsed = phonenumbers.parse(written, region)
             except phonenumbers.NumberParseException:
@@ -124,7 +124,17 @@ class Phones:
                 return str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164))
         return None
 
+    def _dialling(self, written: str) -> Iterator[str]:
+        """Regions in which the number would be dialled so; a date is no number anywhere."""
+        if _DATE.fullmatch(written):
+            return
+        for region in self.regions:
+            trunk = phonenumbers.ndd_prefix_for_region(region, True)
+            if trunk != "0" or written.lstrip("( ").startswith(trunk):
+                yield region
 
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}.*|[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2,4}")
 EMAIL = Detector("email", re.compile(r"(?<![\w.+%-])[\w.+%'-]+@(?:[\w-]+\.)+[^\W\d_][\w-]*(?<!-)"))
 URL = Detector(
     "url",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -49,8 +49,6 @@ class Target:
     email_domain_owned: bool = False
     #: Where phone numbers without a country are dialled.
     phone_regions: tuple[str, ...] = ()
-    #: Where the clone's whole numbers are to lie, by domain; others stay in the range of the source's.
-    ranges: Mapping[str, IdRange] = field(default_factory=dict)
     #: Rows with the same quasi-identifiers below which they are generalised.
     k: int = 5
 
@@ -96,6 +94,8 @@ class Setting:
     #: Smallest and largest whole number seen, by domain, and the bits of the narrowest column.
     seen: dict[str, tuple[int, int]] = field(default_factory=dict)
     bits: dict[str, int] = field(default_factory=dict)
+    #: Where the clone's whole numbers begin, by domain.
+    starts: dict[str, int] = field(default_factory=dict)
     names: Names = field(init=False)
     phones: Phones = field(init=False)
     uuids: UuidIds = field(init=False)
@@ -119,13 +119,16 @@ class Setting:
         self.seen[domain] = (min(low, number), max(high, number))
         self.bits[domain] = min(bits, self.bits.get(domain, 64))
 
+    def id_range(self, domain: str) -> IdRange:
+        """Where the domain's ids lie, with room; the clone's begin at the domain's start, if it has one."""
+        ids = _range(*self.seen.get(domain, (1, 999)))
+        return IdRange(ids.low, ids.size, self.starts.get(domain))
+
     def integers(self, domain: str) -> IntegerIds:
         """The bijection of a domain's whole numbers."""
         if domain not in self._integers:
-            ids = self.target.ranges.get(domain) or _range(*self.seen.get(domain, (1, 999)))
-            self._integers[domain] = IntegerIds(
-                self.key.derive(f"ids.{domain}"), ids, self.bits.get(domain, 64)
-            )
+            key, bits = self.key.derive(f"ids.{domain}"), self.bits.get(domain, 64)
+            self._integers[domain] = IntegerIds(key, self.id_range(domain), bits)
         return self._integers[domain]
 
     def texts(self, domain: str) -> TextIds:

@@ -59,7 +59,7 @@ class Rows:
 
     def add(self, store: str, shape: Shape, rules: SetRules, item: Item) -> None:
         """Count an item; a row's unique groups and references too."""
-        where = f"{store} {shape.set}"
+        where = f"{store} {shape.set.removeprefix('public.')}"
         self.counts[where] += 1
         if rules.names:
             self._unique(f"{where} (key)", item.key)

@@ -27,6 +27,10 @@ DEPTH = 3
 SHORTEST, _SHORTEST_DIGITS = 4, 6
 #: Letters and digits from which a value is found without anything between them, in the middle of other ones.
 _GLUED = 10
+#: Accents, once they are apart from their letters, and characters that nobody sees.
+_MARKS = re.compile(
+    "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f\u00ad\u200b-\u200f\u2060\ufeff]"
+)
 _APART = re.compile(r"[\W_]+")
 _DIGITS = re.compile(r"\+?[0-9](?:[ ()./\-\u00a0]{0,3}[0-9]){6,}")
 #: Digits at the end of a phone number that are the same in every way of dialling.
@@ -151,13 +155,7 @@ def composed(text: str) -> str:
 
 def _stripped(text: str) -> str:
     """Without case, accents and invisible characters."""
-    if text.isascii():
-        return text.lower()
-    return "".join(
-        c
-        for c in unicodedata.normalize("NFKD", text.casefold())
-        if unicodedata.category(c) not in ("Mn", "Cf")
-    )
+    return text.lower() if text.isascii() else _MARKS.sub("", unicodedata.normalize("NFKD", text.casefold()))
 
 
 def plain_words(text: str) -> str:

@@ -25,8 +25,8 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Check
 
 __all__ = [
-    "Answers", "Archive", "Archives", "Arrived", "Backs", "BaseReading", "Captures", "CapturesBig", "Clocked", "Migrates", "Numbers", "Preview",
-    "Previews", "ReadsBack", "Remembers", "SetDiff", "Version", "Writing",
+    "Answers", "Archive", "Archives", "Arrived", "Backs", "BaseReading", "Captures", "CapturesBig", "Clocked", "Migrates",
+    "Numbers", "Preview", "Previews", "ReadsBack", "Remembers", "ReservesIds", "SetDiff", "Version", "Writing",
 ]  # fmt: skip
 
 
@@ -217,6 +217,14 @@ class Remembers(Protocol):
 
 
 @runtime_checkable
+class ReservesIds(Protocol):
+    """A store that numbers rows of all tenants from one source."""
+
+    def reserve_ids(self, set_name: str, column: str, count: int) -> int | None:
+        """So many numbers in a row that the column gives nobody else; the first. None: nothing numbers the column."""
+
+
+@runtime_checkable
 class Clocked(Protocol):
     """A store without a clock that could judge; whoever puts it to use gives it the judge's."""
 
@@ -239,6 +247,11 @@ class Arrived:
 class Archive(Protocol):
     """One database's change log while it is archived, for all tenants at once."""
 
+    #: Where it begins: what was confirmed before. Later than that if changes are lost in between (the index of owners,
+    #: the slot): then there is a gap, and bases are needed anew.
+    begins_position: int
+    begins_us: int
+
     def read(self, timeout_s: float) -> Arrived:
         """The next changes, or only a later ``complete_us`` if nothing happened (heartbeats).
 
@@ -251,6 +264,9 @@ class Archive(Protocol):
 
     def held_bytes(self) -> int:
         """Bytes of log that the store keeps for us."""
+
+    def room_bytes(self) -> int | None:
+        """How many it keeps at most before it gives up on us; None: until its disk is full."""
 
     def close(self) -> None:
         """Stop reading; what was not confirmed comes again."""

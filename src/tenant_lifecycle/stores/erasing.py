@@ -23,7 +23,7 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Check
 
 __all__ = [
-    "Batch", "CANARY_NAME", "Closes", "Erased", "Erases", "Erasing", "Found", "Hit", "Horizon", "Level", "Looked", "Match", "Place",
+    "Batch", "Binds", "CANARY_NAME", "Closes", "Erased", "Erases", "Erasing", "Found", "Hit", "Horizon", "Level", "Looked", "Match", "Place",
     "Plants", "Planted", "Refused", "Searches", "Settled", "Whose",
 ]  # fmt: skip
 
@@ -118,6 +118,17 @@ class Erases(Protocol):
 
 
 @runtime_checkable
+class Binds(Protocol):
+    """A store in which an item may not be able to stay when another one goes."""
+
+    def bound(self, tenant: TenantId) -> Mapping[str, frozenset[str]]:
+        """Every set that the tenant could have here, with the sets that its items refer to, are found by, or lie in.
+
+        Whoever keeps a set has to keep those as well.
+        """
+
+
+@runtime_checkable
 class Closes(Protocol):
     """A store that can refuse one tenant's writes until it is opened again: a tombstone."""
 
@@ -144,6 +155,8 @@ class Place:
     declared: bool
     #: Bytes or items to go through, for progress; 0 if unknown.
     size: int = 0
+    #: The manifest's set that the place is all of; "": none, or several.
+    set: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +169,8 @@ class Hit:
     match: Match
     #: A line for ownership.yaml that would cover the place; "" if it is declared already.
     proposal: str = ""
+    #: The manifest's set whose data this is, or is about (statistics of a table); "" if nobody can tell.
+    set: str = ""
 
 
 @dataclass(frozen=True, slots=True)

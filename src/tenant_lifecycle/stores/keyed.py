@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from tenant_lifecycle.errors import UsageError
+from tenant_lifecycle.errors import UsageError, WrongState
 from tenant_lifecycle.model.backup.items import Item
 from tenant_lifecycle.model.backup.redis_value import Record, packed, unpacked
 from tenant_lifecycle.model.backup.shape import Shape, opaque
 from tenant_lifecycle.model.backup.snapshot import Snapshot
 from tenant_lifecycle.model.keymap import IdSet, KeyMap, TenantIds, Treatment
 from tenant_lifecycle.model.names import TableName
-from tenant_lifecycle.stores.backing import SetDiff
+from tenant_lifecycle.stores.backing import SetDiff, Writing
 
 #: What is sorted goes to disk (a file without a name) in runs of about so many bytes.
 RUN_BYTES = 8 * 2**20
@@ -164,6 +164,31 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
 def printable(key: bytes) -> str:
     """A key for people."""
     return key.decode("utf-8", "backslashreplace").replace("\0", "/")
+
+
+def refuse_another_tenants(store: str, name: str, owners: Iterable[str], mine: str) -> None:
+    """A preview's name belongs to one tenant of a store; ``owners`` of it are compared with ``mine``.
+
+    Raises:
+        WrongState: it is another tenant's.
+    """
+    if any(owner != mine for owner in owners):
+        raise WrongState(
+            f"{store}: the preview {name} is another tenant's",
+            next_step="discard that one, or take another name",
+        )
+
+
+def check_writing(store: str, writing: Writing, tenant: str) -> None:
+    """A preview is promoted for the tenant whose it is.
+
+    Raises:
+        WrongState: somebody else was named.
+    """
+    if writing.tenant != tenant:
+        raise WrongState(
+            f"{store}: the preview is not of tenant {writing.tenant!r}", next_step="name its tenant"
+        )
 
 
 def kind_of(restored: bool, live: bool, equal: bool) -> str:

@@ -19,6 +19,8 @@ class Tally:
 
     place: str
     found: Found
+    #: The set that everything here belongs to; see `Hit.set`.
+    set: str = ""
     items: int = 0
     bytes_read: int = 0
     hits: list[Hit] = field(default_factory=list)
@@ -77,7 +79,7 @@ class Tally:
             return
         self.hit_count += 1
         if len(self.hits) < MOST_HITS:
-            self.hits.append(Hit(self.place, where, match, proposal))
+            self.hits.append(Hit(self.place, where, match, proposal, self.set))
 
     def could_not_read(self, why: str) -> None:
         """Something was left out; the search proves nothing then."""

@@ -26,11 +26,13 @@ def looker_for(
     """
     known: list[Wanted] = []
 
-    def looking(searcher: Searches, batches: Iterable[Batch], check: Check) -> SystemLook:
+    def looking(
+        searcher: Searches, batches: Iterable[Batch], check: Check, kept: Iterable[Batch] = ()
+    ) -> SystemLook:
         if not known:
             known.append(wanted(request, operation_id, control_tenant, tenants_of(stores)))
         own = getattr(searcher, "name", "") in own_credentials
-        return look(searcher, known[0], batches, check, own_credentials=own)
+        return look(searcher, known[0], batches, check, kept=kept, own_credentials=own)
 
     return looking
 

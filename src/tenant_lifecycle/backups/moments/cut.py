@@ -28,6 +28,10 @@ class Cut:
             return frame.position >= self.before
         return frame.at_us > self.at_us
 
+    def through_us(self, store: str) -> int | None:
+        """The time up to which the store's log has to be read; None: to the position."""
+        return None if self.before is not None and store == self.store else self.at_us
+
 
 def before_position(store: str, frames: Iterable[Frame], position: int) -> Cut:
     """The moment before the commit at or after this position; other stores are taken a microsecond earlier than it.

@@ -34,7 +34,7 @@ class FoldedMoment:
     def __init__(
         self, bases: Bases, manifest: Manifest, cut: Cut, frames: Frames, ends: Mapping[str, int]
     ) -> None:
-        """``ends``: by store the position behind the last frame that ``frames`` may give."""
+        """``ends``: by store the position behind everything that its log has without a hole."""
         self.manifest = manifest
         self.at_us = cut.at_us
         self.cut = cut
@@ -78,7 +78,7 @@ class FoldedMoment:
         return (item.key for item in self._base_items(self.base(store), set_name)())
 
     def log_end(self, store: str) -> int:
-        """The position behind the last frame that is known."""
+        """The position behind everything that the log has without a hole."""
         return self._ends[store]
 
     def folded(self, store: str) -> Mapping[str, Folded]:

@@ -104,6 +104,8 @@ def _full_sets(writer: BaseWriter, moment: FoldedMoment, store: str) -> Mapping[
 def _store_base(moment: FoldedMoment, store: str, sets: Mapping[str, SetStored]) -> StoreBase:
     old = moment.base(store)
     stopped_at = moment.replayed(store).stopped_at
-    log_from = moment.log_end(store) if stopped_at is None else stopped_at
+    # Never behind a hole: the base would seem to have what was lost in it.
+    end = moment.log_end(store)
+    log_from = end if stopped_at is None else min(stopped_at, end)
     snapshot = None if old.snapshot is None else Snapshot(0, 0, frozenset(), log_from - 1)
     return StoreBase(store, moment.at_us, log_from, snapshot, sets, old.facts)

@@ -72,12 +72,13 @@ def _embedding(rule: Rule, setting: Setting) -> Transform:
 
 def single(number: float) -> str:
     """The shortest text that reads as the same 32-bit float: what pgvector writes."""
-    exact = struct.pack("<f", number)
+    content = struct.pack("<f", number)
+    (exact,) = struct.unpack("<f", content)
     for digits in range(6, 9):
-        text = f"{number:.{digits}g}"
-        if struct.pack("<f", float(text)) == exact:
+        text = f"{exact:.{digits}g}"
+        if struct.pack("<f", float(text)) == content:
             return text
-    return f"{struct.unpack('<f', exact)[0]:.9g}"
+    return f"{exact:.9g}"
 
 
 def vector_size(value: str) -> int:

@@ -26,10 +26,13 @@ class Piece:
 
     name: str
     store: str
+    #: 0: of the log of an environment, which goes on over time-lines.
     timeline: int
     through_position: int
     from_us: int
     through_us: int
+    #: Of the log of an environment; "": of a tenant's time-line alone.
+    environment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +216,9 @@ def _anchors(seen: _Seen) -> list[Manifest]:
         return []
     before = [base for base in seen.bases if stands_for_us(base) <= seen.window_us]
     newest = max(base.timeline for base in seen.bases)
-    alive = {newest} | {piece.timeline for piece in seen.pieces if piece.through_us >= seen.window_us}
+    alive = {newest} | {
+        piece.timeline for piece in seen.pieces if piece.timeline and piece.through_us >= seen.window_us
+    }
     found = {}
     for timeline in sorted(alive):
         candidates = [base for base in before if base.timeline <= timeline]
@@ -254,7 +259,10 @@ def _follows(piece: Piece, base: Manifest) -> bool:
     if piece.through_us >= base.started_us - MARGIN_US:
         return True
     store = base.stores.get(piece.store)
-    return store is not None and piece.timeline == base.timeline and piece.through_position >= store.log_from
+    if store is None or (piece.environment or base.environment) != base.environment:
+        return False
+    same_log = piece.timeline in (0, base.timeline)
+    return same_log and piece.through_position >= store.log_from
 
 
 def _required_from(anchors: Iterable[Manifest]) -> Mapping[tuple[str, int], int]:

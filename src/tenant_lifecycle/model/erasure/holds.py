@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tenant_lifecycle.errors import PreconditionRefused, WrongState
+from tenant_lifecycle.model.erasure.manifest import within
 from tenant_lifecycle.model.erasure.people import different_person
 from tenant_lifecycle.model.erasure.request import Exception17, same_name
 
@@ -114,7 +115,7 @@ class Hold:
             return True
         if self.systems and not any(one in (system, system.rpartition("/")[2]) for one in self.systems):
             return False
-        return not self.sets or (set_name is not None and set_name in self.sets)
+        return not self.sets or (set_name is not None and any(within(set_name, one) for one in self.sets))
 
     def after(self, event: HoldEvent) -> Hold:
         """The hold with one more line of history.

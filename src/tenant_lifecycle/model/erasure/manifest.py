@@ -11,6 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+#: Between a set's name and that of a part of it which goes as a whole.
+PARTITION = " partition "
+
+
+def within(set_name: str, named: str) -> bool:
+    """Whether a set is the one that a rule or a hold names, or a part of it."""
+    return set_name == named or set_name.startswith(named + PARTITION)
+
 
 class Method(StrEnum):
     """How a set's items go."""

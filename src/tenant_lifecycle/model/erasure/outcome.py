@@ -171,7 +171,7 @@ def judge(evidence: Evidence, now: float) -> Outcome:
         return outcome(Verdict.HELD, "held", f"hold {evidence.held}")
     if evidence.out_of_scope:
         return outcome(Verdict.OUT_OF_SCOPE, "out-of-scope", evidence.out_of_scope)
-    if look is not None and look.hits + look.remaining > evidence.refused + evidence.retained:
+    if look is not None and look.hits + look.remaining > evidence.refused:
         found = f"{look.remaining} items of the manifest and {look.hits} other places"
         return outcome(Verdict.RESIDUAL, "found", f"the last search found {found}")
     if evidence.failure:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tenant_lifecycle.model.erasure.holds import RELEASE_DELAY_S
+from tenant_lifecycle.model.erasure.manifest import within
 from tenant_lifecycle.model.erasure.outcome import Level
 from tenant_lifecycle.model.erasure.request import Exception17
 
@@ -27,7 +28,11 @@ class RetentionRule:
 
     def keeps(self, system: str, set_name: str, now: float) -> bool:
         """Whether the set of this system (``blue/postgres``) is kept at this time."""
-        return self.store == system.rpartition("/")[2] and self.set == set_name and now < self.until
+        return self.of(system) and within(set_name, self.set) and now < self.until
+
+    def of(self, system: str) -> bool:
+        """Whether the rule is about a set of this system."""
+        return self.store == system.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)

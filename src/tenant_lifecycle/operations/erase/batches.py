@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from tenant_lifecycle.engine.steps import StepContext
+from tenant_lifecycle.model.erasure.manifest import within
 from tenant_lifecycle.operations.erase.ports import Gate, Manifests, StoredBatch
 from tenant_lifecycle.stores.erasing import Erased, Erases, Erasing
 
@@ -44,7 +45,7 @@ class Deleting:
             name = stored.batch.set
             if stored.erased:
                 continue
-            if name in retained:
+            if any(within(name, one) for one in retained):
                 stayed.kept[name] = stayed.kept.get(name, 0) + len(stored.batch.keys)
                 continue
             ctx.check()

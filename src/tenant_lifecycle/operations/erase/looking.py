@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tenant_lifecycle.errors import StoreError
 from tenant_lifecycle.model.erasure.identifiers import Identifiers, found
-from tenant_lifecycle.model.erasure.manifest import Batch
+from tenant_lifecycle.model.erasure.manifest import Batch, within
 from tenant_lifecycle.model.erasure.outcome import Level, Look
 from tenant_lifecycle.model.erasure.recognising import Recogniser
 from tenant_lifecycle.model.findings import refusals
@@ -95,6 +95,7 @@ def look(
     batches: Iterable[Batch],
     check: Check,
     *,
+    kept: Iterable[Batch] = (),
     own_credentials: bool = True,
     clock: Callable[[], float] = time.time,
     workers: int = WORKERS,
@@ -104,13 +105,19 @@ def look(
     Without credentials of its own the verifier sees what the eraser sees, and may share its blindness: such a look
     proves no more than that nothing is left on any way that those credentials can read.
 
+    ``kept`` are the batches of sets that a retention rule keeps: what is found of them is no residue.
+
     Raises:
         StoreError: it did not answer, and another attempt is worth while; nothing is known then.
     """
     began = time.monotonic()
     blind = [finding.message for finding in refusals(searcher.verifier_findings())]
     remaining = frozenset(key for batch in batches for key in searcher.remaining(wanted.tenant, batch, check))
-    looked = _search(searcher, wanted.recogniser(), check, workers)
+    staying, sets = set[bytes](), set[str]()
+    for batch in kept:
+        sets.add(batch.set)
+        staying |= searcher.remaining(wanted.tenant, batch, check)
+    looked = [_without(one, sets) for one in _search(searcher, wanted.recogniser(), check, workers)]
     hits = [hit for one in looked for hit in one.result.hits]
     causes = [
         *blind,
@@ -119,7 +126,8 @@ def look(
     ]
     seen = Look(
         remaining=len(remaining),
-        hits=beyond(hits, remaining) + sum(one.result.hit_count - len(one.result.hits) for one in looked),
+        hits=beyond(hits, remaining | staying)
+        + sum(one.result.hit_count - len(one.result.hits) for one in looked),
         control_found=any(one.result.control_found for one in looked),
         complete=not causes,
         why=_sentence(causes),
@@ -142,6 +150,17 @@ def beyond(hits: Sequence[Hit], remaining: Iterable[bytes]) -> int:
         if own is not None:
             del declared[own]
     return len(undeclared) + len(declared.keys() - undeclared)
+
+
+def _without(one: _Searched, kept: Collection[str]) -> _Searched:
+    """What was found of sets that are kept is left out; of a place that is such a set, all of it."""
+
+    def stays(name: str) -> bool:
+        return bool(name) and any(within(set_name, name) for set_name in kept)
+
+    hits = tuple(hit for hit in one.result.hits if not stays(hit.set))
+    more = 0 if stays(one.seen.place.set) else one.result.hit_count - len(one.result.hits)
+    return replace(one, result=replace(one.result, hits=hits, hit_count=len(hits) + more))
 
 
 def _names(key: bytes, where: str) -> bool:

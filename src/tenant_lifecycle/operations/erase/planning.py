@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from tenant_lifecycle.errors import LifecycleError, PreconditionRefused
 from tenant_lifecycle.model.erasure.holds import Hold
@@ -12,6 +12,7 @@ from tenant_lifecycle.model.erasure.policy import ErasurePolicy
 from tenant_lifecycle.model.erasure.request import Request
 from tenant_lifecycle.model.findings import Finding, Severity, refusals
 from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.operations.erase import keeping
 from tenant_lifecycle.operations.erase.systems import System
 from tenant_lifecycle.stores.erasing import Erases, Horizon
 
@@ -24,6 +25,7 @@ def plan_erasure(
     """The plan, with every refusal in it; ``holds`` are those that block something of the tenant now."""
     findings: list[Finding] = []
     planned = [_plan_system(one, request, policy, holds, now, findings) for one in systems]
+    findings += _kept_findings(request, systems, planned, policy, holds, now)
     findings += [
         _unknown_system(name) for name in sorted(request.out_of_scope.keys() - {s.name for s in systems})
     ]
@@ -66,10 +68,37 @@ def _plan_system(
         sets,
         digest,
         system.unsupported,
-        retained=_retained(sets, system.name, policy, now),
-        held=_held(sets, system.name, holds),
+        retained=keeping.retained(sets, system.name, policy, now),
+        held=keeping.held(sets, system.name, holds),
         horizon=None if horizon is None else PlannedHorizon(horizon.level, horizon.days, horizon.source),
     )
+
+
+def _kept_findings(
+    request: Request,
+    systems: Sequence[System],
+    planned: Sequence[SystemPlan],
+    policy: ErasurePolicy,
+    holds: Sequence[Hold],
+    now: float,
+) -> list[Finding]:
+    """Whether what is to be kept is there, and can be kept without the rest."""
+    if not policy.retention and not any(hold.sets for hold in holds):
+        return []
+    findings: list[Finding] = []
+    named = []
+    for system, plan in zip(systems, planned, strict=True):
+        store = system.erases
+        if store is None or plan.out_of_scope:
+            continue
+        try:
+            sets = keeping.sets_of(system, store, plan.sets, request.tenant)
+        except LifecycleError as error:
+            findings.append(_refused(system, error))
+            continue
+        named.append(sets)
+        findings += keeping.torn(plan, sets)
+    return [*findings, *keeping.misnamed(policy, holds, named, now)]
 
 
 def _count(
@@ -93,19 +122,6 @@ def _count(
     except LifecycleError as error:
         findings.append(_refused(system, error))
     return tuple(sets.values()), digest_of(digests), horizon
-
-
-def _retained(sets: Sequence[SetCount], system: str, policy: ErasurePolicy, now: float) -> Mapping[str, str]:
-    rules = ((one.set, policy.kept(system, one.set, now)) for one in sets)
-    return {name: f"{rule.ground}: {rule.why}, until {int(rule.until)}" for name, rule in rules if rule}
-
-
-def _held(sets: Sequence[SetCount], system: str, holds: Sequence[Hold]) -> Mapping[str, str]:
-    whole = next((one for one in holds if one.covers(system)), None)
-    if whole is not None:
-        return {"*": whole.matter}
-    keeping = ((one.set, next((h for h in holds if h.covers(system, one.set)), None)) for one in sets)
-    return {name: hold.matter for name, hold in keeping if hold is not None}
 
 
 def _too_late(request: Request, now: float) -> Finding:

@@ -163,5 +163,6 @@ class Looked(Protocol):
     def bytes(self) -> int: ...
 
 
-#: Search one system for what the batches name and for everything else of the tenant.
-Looker = Callable[[Searches, Iterable[Batch], Check], Looked]
+#: Search one system for what the first batches name and for everything else of the tenant, but for what the last ones
+#: name: that is kept.
+Looker = Callable[[Searches, Iterable[Batch], Check, Iterable[Batch]], Looked]

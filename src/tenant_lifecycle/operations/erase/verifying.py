@@ -14,7 +14,7 @@ from tenant_lifecycle.engine.steps import Done, Outcome, StepContext, Wait
 from tenant_lifecycle.errors import LifecycleError
 from tenant_lifecycle.model.erasure import outcome as outcomes
 from tenant_lifecycle.model.erasure.identifiers import CANARY
-from tenant_lifecycle.model.erasure.manifest import Batch
+from tenant_lifecycle.model.erasure.manifest import Batch, within
 from tenant_lifecycle.model.erasure.outcome import Evidence, Level, Look, Overall, Verdict
 from tenant_lifecycle.model.erasure.request import RequestState
 from tenant_lifecycle.model.operation import Outputs
@@ -33,9 +33,9 @@ def look_at(ctx: StepContext, number: int, name: str, label: str) -> dict[str, A
     searcher = session.system(name).searches
     if searcher is None:
         return _blind("nobody can search it", ctx.now())
-    batches = _wanted(session, number, name)
     try:
-        seen = session.look(searcher, batches, ctx.check)
+        going, kept = (_batches(session, number, name, kept=one) for one in (False, True))
+        seen = session.look(searcher, going, ctx.check, kept)
     except LifecycleError as error:
         if error.retryable and ctx.attempt < session.policy.attempts:
             raise
@@ -54,12 +54,12 @@ def look_at(ctx: StepContext, number: int, name: str, label: str) -> dict[str, A
     }
 
 
-def _wanted(session: ErasureSession, number: int, name: str) -> Iterator[Batch]:
-    """The batches of all rounds so far that had to go: not what is retained."""
+def _batches(session: ErasureSession, number: int, name: str, *, kept: bool) -> Iterator[Batch]:
+    """The batches of all rounds so far that had to go, or those that are retained."""
     retained = session.planned(name).retained or {}
     for earlier in range(1, number + 1):
         for stored in session.manifests.batches(session.operation_id, earlier, name):
-            if stored.batch.set not in retained:
+            if any(within(stored.batch.set, one) for one in retained) == kept:
                 yield stored.batch
 
 

@@ -99,7 +99,7 @@ def copy_part(source: Side, target: Side, feed: Feed, part: Part, check: Check) 
     if record["done"]:
         return Copied(progress.items, progress.bytes)
     namespace = str(record["namespace"])
-    for body in upserts(_vectors(source, namespace, progress.after, patience)):
+    for body in upserts(vectors(source, namespace, progress.after, patience)):
         check()
         ours.guard(target, feed, patience)
         target.client.upsert(namespace, body, patience)
@@ -116,7 +116,7 @@ def _note(side: Side, id: str, record: ours.Metadata, progress: _Progress, patie
     ours.write(side, {id: {**record, **noted}}, patience)
 
 
-def _vectors(source: Side, namespace: str, after: str, patience: Patience) -> Iterator[Vector]:
+def vectors(source: Side, namespace: str, after: str, patience: Patience) -> Iterator[Vector]:
     """The namespace's vectors behind ``after``, in the order of their ids; a few pages are fetched ahead."""
     if source.freshness.settle(namespace, patience) is None:
         return

@@ -11,7 +11,7 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.sizes import SetSize
 from tenant_lifecycle.model.templates import Template
 from tenant_lifecycle.stores.pinecone.patience import Patience
-from tenant_lifecycle.stores.pinecone.side import OURS, Side, owned, unmapped
+from tenant_lifecycle.stores.pinecone.side import Side, is_ours, owned, unmapped
 
 MOST_TENANTS = 10_000
 
@@ -23,7 +23,7 @@ def tenants(side: Side) -> list[TenantId]:
     others = [*(template for template in templates if template not in own), *side.key_map.globals]
     found: set[str] = set()
     for one in side.client.namespaces("", Patience()):
-        if one.name != OURS and not any(template.mentions(one.name) for template in others):
+        if not is_ours(one.name) and not any(template.mentions(one.name) for template in others):
             found.update(name for template in own if (name := _tenant_in(template, one.name)))
     return [TenantId(name) for name in sorted(found)[:MOST_TENANTS]]
 

@@ -36,7 +36,7 @@ def remove(side: Side, feed: Feed, check: Check) -> Mapping[str, int]:
             removed[family] += _count(side, one.name, patience)
             ours.guard(side, feed, patience)
             side.client.drop_namespace(one.name, patience)
-            _see_empty(side, one.name, patience)
+            see_empty(side, one.name, patience)
     # What a copy noted about these namespaces is not true any more.
     ours.forget(side, records_of(feed), patience)
     return removed
@@ -48,7 +48,7 @@ def _count(side: Side, namespace: str, patience: Patience) -> int:
     return sum(len(page) for page in side.client.pages(namespace, patience))
 
 
-def _see_empty(side: Side, namespace: str, patience: Patience) -> None:
+def see_empty(side: Side, namespace: str, patience: Patience) -> None:
     """A deleted namespace may be listed for a while."""
     end = time.monotonic() + patience.settle_s
     while _count(side, namespace, patience):

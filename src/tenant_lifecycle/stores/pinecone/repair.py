@@ -13,7 +13,7 @@ from tenant_lifecycle.stores.pinecone import keys as keyform
 from tenant_lifecycle.stores.pinecone import ours
 from tenant_lifecycle.stores.pinecone.comparing import read_both
 from tenant_lifecycle.stores.pinecone.patience import QUICK
-from tenant_lifecycle.stores.pinecone.side import OURS, Side
+from tenant_lifecycle.stores.pinecone.side import OURS, Side, is_ours
 from tenant_lifecycle.stores.pinecone.vectors import content, upserts
 
 Place = tuple[str, str]
@@ -48,7 +48,7 @@ def _places(keys: Keys) -> dict[Place, str]:
         place: name
         for name, some in keys.items()
         for key in some
-        if (place := keyform.decode(key)) is not None and place[0] != OURS
+        if (place := keyform.decode(key)) is not None and not is_ours(place[0])
     }
 
 

@@ -15,7 +15,7 @@ from tenant_lifecycle.stores.erasing import Batch, Found, Looked, Place
 from tenant_lifecycle.stores.pinecone import items, keys
 from tenant_lifecycle.stores.pinecone.client import Client, batches
 from tenant_lifecycle.stores.pinecone.patience import Patience
-from tenant_lifecycle.stores.pinecone.side import OURS, Side
+from tenant_lifecycle.stores.pinecone.side import Side, is_ours
 from tenant_lifecycle.stores.tally import Tally
 
 
@@ -25,7 +25,7 @@ def places(side: Side) -> list[Place]:
     for index in side.client.indexes(Patience()):
         own = index == side.client.index_name
         for space in side.at(index).namespaces("", Patience()):
-            known = own and (space.name == OURS or side.key_map.mentions(space.name))
+            known = own and (is_ours(space.name) or side.key_map.mentions(space.name))
             found.append(Place(f"{index}/{space.name}", known, space.record_count))
     return found
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tenant_lifecycle.stores.base import Check, Feed
 from tenant_lifecycle.stores.erasing import Erasing, Settled
-from tenant_lifecycle.stores.pinecone import ours
+from tenant_lifecycle.stores.pinecone import ours, preview
 from tenant_lifecycle.stores.pinecone.patience import Patience
 from tenant_lifecycle.stores.pinecone.side import OURS, Side
 
@@ -25,10 +25,12 @@ def settle(side: Side, erasing: Erasing, check: Check) -> Settled:
     for first in range(0, len(notes), 1_000):
         check()
         side.client.delete(OURS, notes[first : first + 1_000], patience)
+    check()
+    previews = preview.discard_all(side, erasing.tenant, patience)
     left = []
     for what, count in side.client.copies(patience).items():
         if count:
             left.append(
                 f"{count} {what} were made of the project's indexes and may hold the tenant: delete or replace them"
             )
-    return Settled((f"{len(notes)} notes of ours deleted",), tuple(left))
+    return Settled((f"{len(notes)} notes of ours deleted", f"{previews} previews discarded"), tuple(left))

@@ -20,6 +20,11 @@ from tenant_lifecycle.stores.pinecone.patience import Patience
 OURS = "__tenant_lifecycle__"
 
 
+def is_ours(namespace: str) -> bool:
+    """Whether it is a namespace of this product: that of our records, or one of a preview."""
+    return namespace.startswith(OURS)
+
+
 @dataclass(slots=True)
 class Side:
     """Everything the modules of this folder need of a store."""
@@ -69,7 +74,7 @@ class Side:
 
     def family_of(self, tenant: TenantId, namespace: str) -> str | None:
         """The family of a namespace; ids are read again only if those known do not tell."""
-        if namespace == OURS or not self.key_map.mentions(namespace):
+        if is_ours(namespace) or not self.key_map.mentions(namespace):
             return None
         with self._lock:
             known = self._known.get(tenant)
@@ -83,7 +88,7 @@ def candidates(side: Side, family: ResolvedFamily, patience: Patience) -> set[st
     for pattern in family.patterns:
         listed = side.client.namespaces(pattern.prefix, patience)
         names |= {one.name for one in listed if pattern.matches(one.name)}
-    return names - {OURS}
+    return {name for name in names if not is_ours(name)}
 
 
 def owned(side: Side, resolved: ResolvedKeys, patience: Patience) -> dict[str, list[NamespaceDescription]]:
@@ -108,7 +113,7 @@ def owned(side: Side, resolved: ResolvedKeys, patience: Patience) -> dict[str, l
 def unmapped(side: Side, patience: Patience) -> Iterator[str]:
     """Names of namespaces here that no rule mentions."""
     for one in side.client.namespaces("", patience):
-        if one.name != OURS and not side.key_map.mentions(one.name):
+        if not is_ours(one.name) and not side.key_map.mentions(one.name):
             yield one.name
 
 

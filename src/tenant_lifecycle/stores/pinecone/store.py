@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
 
 from tenant_lifecycle.errors import ConfigError
+from tenant_lifecycle.model.backup.fingerprint import Fingerprint
+from tenant_lifecycle.model.backup.items import Item
+from tenant_lifecycle.model.backup.shape import Shape
 from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.keymap import IdSource, KeyMap
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.ownership import OwnershipMap
+from tenant_lifecycle.stores.backing import BaseReading, Preview, SetDiff, Writing
 from tenant_lifecycle.stores.base import (
     Check,
     Compared,
@@ -32,8 +39,10 @@ from tenant_lifecycle.stores.erasing import (
     Planted,
     Settled,
 )
+from tenant_lifecycle.stores.keyed import machine_us
 from tenant_lifecycle.stores.overlapping import overlaps
 from tenant_lifecycle.stores.pinecone import (
+    backup,
     comparing,
     copying,
     doomed,
@@ -44,14 +53,17 @@ from tenant_lifecycle.stores.pinecone import (
     ours,
     plant,
     preflight,
+    preview,
     probe,
+    promote,
     removal,
     repair,
+    restorable,
     search,
     settle,
 )
 from tenant_lifecycle.stores.pinecone.client import Client
-from tenant_lifecycle.stores.pinecone.patience import QUICK
+from tenant_lifecycle.stores.pinecone.patience import QUICK, Patience
 from tenant_lifecycle.stores.pinecone.side import Side
 
 #: How long deleted data is kept, says the service's page on the deletion of data.
@@ -69,6 +81,7 @@ class PineconeStore:
         self.side = side
         self.name = side.name
         self.environment = environment
+        self.clock: Callable[[], int] = machine_us
 
     @classmethod
     def from_config(
@@ -172,7 +185,39 @@ class PineconeStore:
     # -- Removes
 
     def remove(self, feed: Feed, check: Check) -> Mapping[str, int]:
-        return removal.remove(self.side, feed, check)
+        removed = removal.remove(self.side, feed, check)
+        preview.discard_all(self.side, feed.tenant, Patience(check=check))
+        return removed
+
+    # -- Backs, Captures
+
+    def read_base(self, tenant: TenantId, check: Check) -> AbstractContextManager[BaseReading]:
+        return backup.read_base(self.side, tenant, self.clock, check)
+
+    def capture(self, tenant: TenantId, keys: Sequence[bytes]) -> list[Item | None]:
+        return backup.capture(self.side, tenant, keys, self.clock)
+
+    # -- Previews
+
+    def check_restore(
+        self,
+        tenant: TenantId,  # noqa: ARG002
+        shapes: Mapping[str, Shape],
+        facts: Mapping[str, Any],
+    ) -> list[Finding]:
+        return restorable.check_restore(self.side, shapes, facts)
+
+    def open_preview(
+        self,
+        tenant: TenantId,
+        name: str,
+        shapes: Mapping[str, Shape],
+        facts: Mapping[str, Any],  # noqa: ARG002
+    ) -> Preview:
+        return PineconePreview(name, preview.open_spaces(self.side, tenant, name, shapes), tuple(shapes))
+
+    def previews(self) -> list[str]:
+        return preview.names(self.side)
 
     # -- Erases, Plants
 
@@ -207,6 +252,30 @@ class PineconeStore:
 
     def search(self, place: Place, found: Found, check: Check) -> Looked:
         return search.search(self.side, place, found, check)
+
+
+@dataclass(slots=True)
+class PineconePreview:
+    """A preview of this store."""
+
+    name: str
+    spaces: preview.Spaces
+    sets: tuple[str, ...]
+
+    def load(self, set_name: str, items: Iterable[Item], check: Check) -> int:
+        return preview.load(self.spaces, set_name, items, check)
+
+    def fingerprints(self, key: bytes) -> Mapping[str, Fingerprint]:
+        return preview.fingerprints(self.spaces, self.sets, key)
+
+    def diff(self, examples: int, check: Check) -> list[SetDiff]:
+        return promote.diff(self.spaces, examples, check)
+
+    def promote(self, writing: Writing, sets: Sequence[str] | None, check: Check) -> Mapping[str, int]:
+        return promote.promote(self.spaces, writing, sets, check)
+
+    def discard(self) -> None:
+        preview.discard(self.spaces)
 
 
 def _side(store: Store) -> Side:

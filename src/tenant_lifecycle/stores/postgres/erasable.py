@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from tenant_lifecycle.model.erasure.manifest import PARTITION
 from tenant_lifecycle.model.names import TableName
 from tenant_lifecycle.stores.postgres.tables import Table
 
@@ -24,7 +25,7 @@ _SCHEMA = "schema "
 
 def set_of(table: TableName, partition: TableName | None = None) -> str:
     """The name of a table's set, or of the set of one of its partitions that is dropped as a whole."""
-    return str(table) if partition is None else f"{table} partition {partition}"
+    return str(table) if partition is None else f"{table}{PARTITION}{partition}"
 
 
 def set_of_schema(schema: str) -> str:

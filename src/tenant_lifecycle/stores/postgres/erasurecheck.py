@@ -13,6 +13,7 @@ from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.model.names import TableName, TenantId
 from tenant_lifecycle.model.ownership import ResolvedMap, Whole
 from tenant_lifecycle.stores.postgres import pinned
+from tenant_lifecycle.stores.postgres.backup import register
 from tenant_lifecycle.stores.postgres.connection import Connection
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.dependents import outside_dependents
@@ -117,6 +118,20 @@ def check_map(look: _Look) -> Iterator[Finding]:
     for finding in check_places(look.name, look.conn, look.side.map, look.tables):
         if finding.severity is Severity.REFUSAL:
             yield finding
+
+
+def check_previews(look: _Look) -> Iterator[Finding]:
+    """A restored tenant beside the live one is the tenant's data too, and no rule says so."""
+    mine = [
+        name
+        for name in register.names(look.conn)
+        if register.get(look.conn, look.name, name).tenant == look.resolved.tenant
+    ]
+    if mine:
+        yield refuse(
+            look.name, "pg.preview", f"restored rows of the tenant lie in preview {listed(mine)}",
+            "promote or discard that restore first",
+        )  # fmt: skip
 
 
 _RIGHTS = """
@@ -263,6 +278,8 @@ def check_large_objects(look: _Look) -> Iterator[Finding]:
         )
 
 
-_CATALOGUE = (check_server, check_map, check_rights, check_triggers, check_elsewhere, check_dropped)
+_CATALOGUE = (
+    check_server, check_map, check_previews, check_rights, check_triggers, check_elsewhere, check_dropped,
+)  # fmt: skip
 #: Read the tenant's rows; only when nothing above refuses.
 _ROWS = (check_referrers, check_large_objects)

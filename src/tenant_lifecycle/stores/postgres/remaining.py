@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from tenant_lifecycle.errors import StoreRejected
-from tenant_lifecycle.model.erasure.manifest import Batch
+from tenant_lifecycle.model.erasure.manifest import PARTITION, Batch
 from tenant_lifecycle.stores.base import Check
 from tenant_lifecycle.stores.postgres import erasable
 from tenant_lifecycle.stores.postgres.comparison import Side
@@ -49,7 +49,7 @@ def _table(conn: Connection, set_name: str) -> Table | None:
     rows = erasable.row_sets(tables).get(set_name)
     if rows is not None:
         return rows.table
-    return next((table for name, table in tables.items() if set_name.startswith(f"{name} partition ")), None)
+    return next((table for name, table in tables.items() if set_name.startswith(f"{name}{PARTITION}")), None)
 
 
 def _keyed(conn: Connection, table: Table, batch: Batch) -> frozenset[bytes]:

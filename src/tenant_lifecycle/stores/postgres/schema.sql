@@ -113,6 +113,8 @@ CREATE TABLE IF NOT EXISTS tenant_lifecycle.preview (
     tenant      text NOT NULL,
     -- What the base says of the system it comes from.
     facts       jsonb NOT NULL,
+    -- Digest of the shapes it was made in; migrations change those of its sets.
+    made_as     text NOT NULL,
     -- Whether its tables have been given back the rules that migrations expect.
     ruled       boolean NOT NULL DEFAULT false,
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp()

@@ -126,8 +126,10 @@ class Eyes:
             names = [TableName(str(schema), str(table)), *(TableName(*pair) for pair in _pairs(ancestors))]
             declared = own and (kind == "m" or any(self._declared(one) for one in names))
             relation = Relation(names[0], int(str(oid)), str(kind), declared)
+            mapped = next((one for one in names if one in self.database.map.tables), names[0])
+            of = str(mapped) if own and kind == "r" else ""
             yield (
-                Place(f"{name}.{names[0]}", declared, int(str(size or 0))),
+                Place(f"{name}.{names[0]}", declared, int(str(size or 0)), of),
                 _Where(_Kind.RELATION, name, relation),
             )
 

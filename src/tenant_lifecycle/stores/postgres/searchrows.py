@@ -65,7 +65,7 @@ def search_relation(conn: Connection, place: Place, relation: Relation, found: F
         table_sql(relation.name),
         _tombstones(relation),
     )
-    tally = Tally(place.name, found)
+    tally = Tally(place.name, found, place.set)
     names = [name for name, _ in columns]
     for rows in _blocks(conn, query):
         check()

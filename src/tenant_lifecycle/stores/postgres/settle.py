@@ -15,6 +15,7 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
+from tenant_lifecycle.model.erasure.manifest import PARTITION
 from tenant_lifecycle.model.names import TableName
 from tenant_lifecycle.stores.base import Check
 from tenant_lifecycle.stores.erasing import Erasing, Settled
@@ -140,9 +141,9 @@ def touched(conn: Connection, sets: Sequence[str]) -> list[TableName]:
             found += [rows.table.name, *rows.table.partitions]
         elif name == erasable.LARGE_OBJECTS:
             found.append(TableName("pg_catalog", "pg_largeobject"))
-        elif " partition " in name:
+        elif PARTITION in name:
             # The partition is gone; its table has statistics over all of them.
-            found += [t for t in tables if name.startswith(f"{t} partition ")]
+            found += [t for t in tables if name.startswith(f"{t}{PARTITION}")]
         if rows is None and name not in (erasable.LARGE_OBJECTS, erasable.PLANTED):
             found += [TableName("pg_catalog", one) for one in _NAMING_CATALOGUES]
     return list(dict.fromkeys(found))

@@ -45,6 +45,7 @@ from tenant_lifecycle.stores.erasing import (
     Settled,
 )
 from tenant_lifecycle.stores.postgres import (
+    bound,
     close,
     copy,
     counters,
@@ -69,7 +70,9 @@ from tenant_lifecycle.stores.postgres import (
     split,
     verifiercheck,
 )
-from tenant_lifecycle.stores.postgres.backup import base, check, numbers, preview
+from tenant_lifecycle.stores.postgres.archive import slot
+from tenant_lifecycle.stores.postgres.archive.reader import PostgresArchive
+from tenant_lifecycle.stores.postgres.backup import base, check, ids, numbers, preview
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.feed import follower, slots
 from tenant_lifecycle.stores.postgres.options import Options, read_options
@@ -197,6 +200,20 @@ class PostgresStore:
     def repair(self, target: Store, feed: Feed, keys: Keys) -> int:
         return repair.repair(self.database, _database(target), feed, keys)
 
+    # -- Archives
+
+    def create_archive(self, name: str) -> int:
+        return slot.create(self.database, name)
+
+    def open_archive(self, name: str, spool: Path) -> PostgresArchive:
+        return PostgresArchive(self.database, name, spool)
+
+    def uncovered(self) -> Mapping[str, str]:
+        return slot.uncovered(self.database)
+
+    def drop_archive(self, name: str) -> None:
+        slot.drop(self.database, name)
+
     # -- Fences
 
     def arm(self, tenant: TenantId, state: FenceState, epoch: int, target: str | None) -> FenceRow:
@@ -299,6 +316,11 @@ class PostgresStore:
     def previews(self) -> list[str]:
         return preview.previews(self.database)
 
+    # -- ReservesIds
+
+    def reserve_ids(self, set_name: str, column: str, count: int) -> int | None:
+        return ids.reserve_ids(self.database, set_name, column, count)
+
     # -- Numbers
 
     def highest(self, set_name: str, column: str) -> int:
@@ -315,6 +337,9 @@ class PostgresStore:
         return erasurecheck.erasure_findings(
             self.database, tenant, self.options.physical, self.options.wal_archive_days
         )
+
+    def bound(self, tenant: TenantId) -> Mapping[str, frozenset[str]]:
+        return bound.bound(self.database, tenant)
 
     def doomed(self, tenant: TenantId, check: Check) -> Iterator[Batch]:
         return doomed.doomed(self.database, tenant, check)

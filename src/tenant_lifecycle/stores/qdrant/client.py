@@ -81,6 +81,25 @@ class Client:
         params = models.VectorParams(size=1, distance=models.Distance.DOT)
         self._ask(lambda: self._qdrant.create_collection(collection, vectors_config=params))
 
+    def create_exact(self, collection: str, like: models.CollectionInfo) -> None:
+        """A collection with another one's vectors, which keeps them as they are: it makes none as long as 1."""
+        params = like.config.params
+        vectors = params.vectors or {}
+        exact = (
+            {name: _exact(one) for name, one in vectors.items()}
+            if isinstance(vectors, dict)
+            else _exact(vectors)
+        )
+        self._ask(
+            lambda: self._qdrant.create_collection(
+                collection,
+                vectors_config=exact,
+                sparse_vectors_config=params.sparse_vectors,
+                on_disk_payload=True,
+                hnsw_config=models.HnswConfigDiff(m=0),
+            )
+        )
+
     def drop(self, collection: str) -> None:
         self._ask(lambda: self._qdrant.delete_collection(collection))
 
@@ -153,6 +172,11 @@ class Client:
         if status >= 500:
             return StoreUnavailable(f"{self.store}: the service answers {status}", store=self.store)
         return StoreRejected(f"{self.store}: the service answers {status}", store=self.store)
+
+
+def _exact(params: models.VectorParams) -> models.VectorParams:
+    cosine = params.distance is models.Distance.COSINE
+    return params.model_copy(update={"distance": models.Distance.DOT}) if cosine else params
 
 
 def point_id(record: models.Record) -> PointId:

@@ -25,29 +25,29 @@ def guard(side: Side, feed: Feed) -> None:
     Raises:
         Fenced: a newer driver was here.
     """
-    seen = _read(side, f"token:{feed.tenant}").get("token", 0)
+    seen = read(side, f"token:{feed.tenant}").get("token", 0)
     if int(seen) > feed.token:
         raise Fenced(f"{side.name}: driver token {feed.token} is older than {seen}, which was seen here")
     if int(seen) < feed.token:
-        _write(side, f"token:{feed.tenant}", {"token": feed.token})
+        write(side, f"token:{feed.tenant}", {"token": feed.token})
 
 
 def identity(side: Side) -> str:
     """Changes when another Qdrant, or an empty one, takes this one's place."""
-    known = _read(side, "identity").get("id")
+    known = read(side, "identity").get("id")
     if known is None:
-        _write(side, "identity", {"id": uuid.uuid4().hex})
-        known = _read(side, "identity").get("id")
+        write(side, "identity", {"id": uuid.uuid4().hex})
+        known = read(side, "identity").get("id")
     return str(known)
 
 
 def done(side: Side, feed: Feed, part: str) -> bool:
     """Whether a part of the feed's copy is done."""
-    return bool(_read(side, f"copy:{feed.name}:{feed.tenant}:{part}"))
+    return bool(read(side, f"copy:{feed.name}:{feed.tenant}:{part}"))
 
 
 def mark_done(side: Side, feed: Feed, part: str, items: int, size: int) -> None:
-    _write(
+    write(
         side,
         f"copy:{feed.name}:{feed.tenant}:{part}",
         {"items": items, "bytes": size, "feed": _copy_of(feed)},
@@ -56,7 +56,7 @@ def mark_done(side: Side, feed: Feed, part: str, items: int, size: int) -> None:
 
 def copied(side: Side, feed: Feed, part: str) -> tuple[int, int]:
     """Items and bytes of a part that is done."""
-    known = _read(side, f"copy:{feed.name}:{feed.tenant}:{part}")
+    known = read(side, f"copy:{feed.name}:{feed.tenant}:{part}")
     return int(known.get("items", 0)), int(known.get("bytes", 0))
 
 
@@ -84,18 +84,26 @@ def forget_all(side: Side, tenant: TenantId) -> int:
     return len(found)
 
 
+def delete(side: Side, name: str) -> None:
+    """Delete a record of ours; it need not be there."""
+    if side.client.describe(OURS) is not None:
+        side.client.delete(OURS, [str(uuid.uuid5(_SPACE, name))])
+
+
 def _copy_of(feed: Feed) -> str:
     return f"{feed.name}:{feed.tenant}"
 
 
-def _read(side: Side, name: str) -> dict[str, Any]:
+def read(side: Side, name: str) -> dict[str, Any]:
+    """A record of ours; empty: there is none."""
     if side.client.describe(OURS) is None:
         return {}
     found = side.client.retrieve(OURS, [str(uuid.uuid5(_SPACE, name))])
     return next(iter(found.values())).payload or {} if found else {}
 
 
-def _write(side: Side, name: str, payload: dict[str, Any]) -> None:
+def write(side: Side, name: str, payload: dict[str, Any]) -> None:
+    """Write a record of ours, whole."""
     if side.client.describe(OURS) is None:
         side.client.create_plain(OURS)
     record = models.Record(id=str(uuid.uuid5(_SPACE, name)), vector=[1.0], payload=payload)

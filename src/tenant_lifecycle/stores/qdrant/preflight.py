@@ -11,7 +11,7 @@ from tenant_lifecycle.model.findings import Finding, Severity, refusals, unanswe
 from tenant_lifecycle.model.keymap import Treatment
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.qdrant.carrying import create_collection
-from tenant_lifecycle.stores.qdrant.side import OURS, Side
+from tenant_lifecycle.stores.qdrant.side import Side, is_ours
 
 
 def _finding(side: Side, severity: Severity, code: str, message: str, step: str = "") -> Finding:
@@ -33,8 +33,8 @@ def probe(side: Side) -> list[Finding]:
 
 def unmapped(side: Side) -> list[str]:
     """Collections that no rule mentions."""
-    known = (OURS, side.shared)
-    return [one for one in side.client.collections() if one not in known and not side.key_map.mentions(one)]
+    others = (one for one in side.client.collections() if one != side.shared and not is_ours(one))
+    return [one for one in others if not side.key_map.mentions(one)]
 
 
 def preflight(source: Side, target: Side, tenant: TenantId) -> list[Finding]:

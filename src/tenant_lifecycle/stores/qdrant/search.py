@@ -12,15 +12,18 @@ from tenant_lifecycle.stores.base import Check
 from tenant_lifecycle.stores.erasing import Batch, Found, Looked, Place
 from tenant_lifecycle.stores.qdrant import items, keys
 from tenant_lifecycle.stores.qdrant.client import point_id
-from tenant_lifecycle.stores.qdrant.side import OURS, Side
+from tenant_lifecycle.stores.qdrant.side import Side, is_ours
 from tenant_lifecycle.stores.tally import Tally
 
 
 def places(side: Side) -> list[Place]:
     """Every collection that can be listed."""
-    known = (OURS, side.shared)
     return [
-        Place(one, one in known or side.key_map.mentions(one), side.client.count(one, None))
+        Place(
+            one,
+            one == side.shared or is_ours(one) or side.key_map.mentions(one),
+            side.client.count(one, None),
+        )
         for one in side.client.collections()
     ]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tenant_lifecycle.stores.base import Check, Feed
 from tenant_lifecycle.stores.erasing import Erasing, Settled
-from tenant_lifecycle.stores.qdrant import ours
+from tenant_lifecycle.stores.qdrant import ours, preview
 from tenant_lifecycle.stores.qdrant.side import Side
 
 
@@ -19,7 +19,9 @@ def settle(side: Side, erasing: Erasing, check: Check) -> Settled:
     ours.guard(side, Feed(erasing.name, erasing.tenant, erasing.token))
     check()
     count = ours.forget_all(side, erasing.tenant)
-    return Settled((f"{count} notes of ours deleted",), tuple(_left(side)))
+    previews = preview.discard_all(side, erasing.tenant)
+    done = (f"{count} notes of ours deleted", f"{previews} previews discarded")
+    return Settled(done, tuple(_left(side)))
 
 
 def _left(side: Side) -> Iterator[str]:

@@ -14,6 +14,13 @@ from tenant_lifecycle.stores.qdrant.keys import PointId
 
 #: The collection of our own records; no tenant may have one of that name.
 OURS = "tenant_lifecycle__ours"
+#: What names of collections of previews begin with.
+PREVIEWS = "tenant_lifecycle__preview_"
+
+
+def is_ours(collection: str) -> bool:
+    """Whether it is a collection of this product: that of our records, or one of a preview."""
+    return collection == OURS or collection.startswith(PREVIEWS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,7 @@ class Side:
         return family.treatment if family is not None else Treatment.MOVE
 
     def set_of(self, tenant: TenantId, collection: str) -> str | None:
-        if collection == OURS:
+        if is_ours(collection):
             return None
         if self.shared and collection == self.shared:
             return self.shared
@@ -71,7 +78,8 @@ class Side:
             yield Place(self.shared, Treatment.MOVE, self.shared, self.condition(tenant))
         resolved = self.key_map.resolve(tenant, self.ids(tenant))
         for collection in present:
-            name = resolved.family_of(collection) if collection not in (OURS, self.shared) else None
+            foreign = collection == self.shared or is_ours(collection)
+            name = None if foreign else resolved.family_of(collection)
             if name is not None and set_name in (None, name):
                 yield Place(name, resolved.families[name].treatment, collection, None)
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
 
 from qdrant_client import QdrantClient
 
 from tenant_lifecycle.errors import ConfigError, UnmappedData
+from tenant_lifecycle.model.backup.fingerprint import Fingerprint
+from tenant_lifecycle.model.backup.items import Item
+from tenant_lifecycle.model.backup.shape import Shape
 from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.keymap import IdSource, KeyMap
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.ownership import OwnershipMap
+from tenant_lifecycle.stores.backing import BaseReading, Preview, SetDiff, Writing
 from tenant_lifecycle.stores.base import (
     Check,
     Compared,
@@ -34,8 +41,10 @@ from tenant_lifecycle.stores.erasing import (
     Planted,
     Settled,
 )
+from tenant_lifecycle.stores.keyed import machine_us
 from tenant_lifecycle.stores.overlapping import overlaps
 from tenant_lifecycle.stores.qdrant import (
+    backup,
     carrying,
     comparing,
     doomed,
@@ -45,6 +54,9 @@ from tenant_lifecycle.stores.qdrant import (
     ours,
     plant,
     preflight,
+    preview,
+    promote,
+    restorable,
     search,
     settle,
 )
@@ -63,6 +75,7 @@ class QdrantStore:
         self.side = side
         self.name = side.name
         self.environment = environment
+        self.clock: Callable[[], int] = machine_us
 
     @classmethod
     def from_config(
@@ -177,7 +190,35 @@ class QdrantStore:
     # -- Removes
 
     def remove(self, feed: Feed, check: Check) -> Mapping[str, int]:
-        return carrying.remove(self.side, feed, check)
+        removed = carrying.remove(self.side, feed, check)
+        preview.discard_all(self.side, feed.tenant)
+        return removed
+
+    # -- Backs, Captures
+
+    def read_base(self, tenant: TenantId, check: Check) -> AbstractContextManager[BaseReading]:
+        return backup.read_base(self.side, tenant, self.clock, check)
+
+    def capture(self, tenant: TenantId, keys: Sequence[bytes]) -> list[Item | None]:
+        return backup.capture(self.side, tenant, keys, self.clock)
+
+    # -- Previews
+
+    def check_restore(
+        self,
+        tenant: TenantId,  # noqa: ARG002
+        shapes: Mapping[str, Shape],
+        facts: Mapping[str, Any],
+    ) -> list[Finding]:
+        return restorable.check_restore(self.side, shapes, facts)
+
+    def open_preview(
+        self, tenant: TenantId, name: str, shapes: Mapping[str, Shape], facts: Mapping[str, Any]
+    ) -> Preview:
+        return QdrantPreview(name, preview.open_beside(self.side, tenant, name, shapes, facts), tuple(shapes))
+
+    def previews(self) -> list[str]:
+        return preview.names(self.side)
 
     # -- Erases, Plants
 
@@ -212,6 +253,30 @@ class QdrantStore:
 
     def search(self, place: Place, found: Found, check: Check) -> Looked:
         return search.search(self.side, place, found, check)
+
+
+@dataclass(slots=True)
+class QdrantPreview:
+    """A preview of this store."""
+
+    name: str
+    beside: preview.Beside
+    sets: tuple[str, ...]
+
+    def load(self, set_name: str, items: Iterable[Item], check: Check) -> int:
+        return preview.load(self.beside, set_name, items, check)
+
+    def fingerprints(self, key: bytes) -> Mapping[str, Fingerprint]:
+        return preview.fingerprints(self.beside, self.sets, key)
+
+    def diff(self, examples: int, check: Check) -> list[SetDiff]:
+        return promote.diff(self.beside, examples, check)
+
+    def promote(self, writing: Writing, sets: Sequence[str] | None, check: Check) -> Mapping[str, int]:
+        return promote.promote(self.beside, writing, sets, check)
+
+    def discard(self) -> None:
+        preview.discard(self.beside)
 
 
 def _side(store: Store) -> Side:

@@ -19,7 +19,7 @@ from tenant_lifecycle.model.backup.redis_value import Header
 from tenant_lifecycle.model.backup.shape import Shape
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Check
-from tenant_lifecycle.stores.keyed import About, checked_name, machine_us, short
+from tenant_lifecycle.stores.keyed import About, checked_name, machine_us, refuse_another_tenants, short
 from tenant_lifecycle.stores.redis import ours
 from tenant_lifecycle.stores.redis.connection import Session
 from tenant_lifecycle.stores.redis.contents import Wanted, read
@@ -36,6 +36,10 @@ POLICIES = ("keep", "shift", "drop")
 NO_EXPIRY = -1
 
 
+#: Which previews there are: their names with what stands for their tenants in names of our keys.
+REGISTER = OUR_PREFIX + b"previews"
+
+
 @dataclass(frozen=True)
 class Area:
     """Where one preview lies."""
@@ -47,6 +51,10 @@ class Area:
     @property
     def base(self) -> bytes:
         return ours.our_key(self.tenant, "preview", self.name)
+
+    @property
+    def owner(self) -> str:
+        return ours.our_key(self.tenant).decode()
 
     @property
     def about(self) -> bytes:
@@ -74,6 +82,7 @@ def open_area(
 
     Raises:
         UsageError: the name, the policy, or a moment that is needed and missing.
+        WrongState: the name is another tenant's.
     """
     area = Area(server, tenant, checked_name(name))
     more = {"ttl": facts.get("ttl", "keep")}
@@ -85,6 +94,8 @@ def open_area(
     if more["ttl"] == "shift":
         more["shift_ms"] = (machine_us() - int(facts["moment_us"])) // 1_000
     with server.session() as session:
+        refuse_another_tenants(server.name, name, _owners(session, name), area.owner)
+        session.call("HSET", REGISTER, name, area.owner)
         about = area.noted(session) or About(tenant, tuple(shapes), more=more)
         session.call("SET", area.about, about.seeing(server.whose.seen(tenant)).written())
     return area
@@ -221,12 +232,21 @@ def discard(area: Area) -> None:
             some = [key for key in keys if key != area.about]
             if some:
                 session.call("UNLINK", *some)
+        if area.owner in _owners(session, area.name):
+            session.call("HDEL", REGISTER, area.name)
         session.call("UNLINK", area.about)
 
 
 def names(server: Server) -> list[str]:
     """Of the previews that are here, whoever's."""
-    start, end = b":preview:", b":about"
     with server.session() as session:
-        found = {key for keys in scan(session, OUR_PREFIX + b"*" + start + b"*" + end) for key in keys}
-    return sorted(key.partition(start)[2][: -len(end)].decode() for key in found)
+        found = sorted(one.decode() for one in session.call("HKEYS", REGISTER))
+        return [name for name in found if _owners(session, name)]
+
+
+def _owners(session: Session, name: str) -> list[str]:
+    """Whose the preview of that name is, as it stands in names of our keys; a register that was left behind counts not."""
+    owner = session.call("HGET", REGISTER, name)
+    if owner is None or not session.call("EXISTS", owner + f":preview:{name}:about".encode()):
+        return []
+    return [owner.decode()]

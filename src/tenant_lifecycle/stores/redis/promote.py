@@ -19,7 +19,16 @@ from tenant_lifecycle.model.backup.redis_value import Header
 from tenant_lifecycle.model.keymap import ResolvedKeys, Treatment
 from tenant_lifecycle.stores.backing import SetDiff, Writing
 from tenant_lifecycle.stores.base import Check, Feed
-from tenant_lifecycle.stores.keyed import About, chosen, in_order, kind_of, machine_us, printable, set_diff
+from tenant_lifecycle.stores.keyed import (
+    About,
+    check_writing,
+    chosen,
+    in_order,
+    kind_of,
+    machine_us,
+    printable,
+    set_diff,
+)
 from tenant_lifecycle.stores.redis import ours, pieces, preview
 from tenant_lifecycle.stores.redis.backup import paged
 from tenant_lifecycle.stores.redis.connection import Session, Word
@@ -149,6 +158,7 @@ def promote(area: Area, writing: Writing, sets: Sequence[str] | None, check: Che
         Fenced: a newer driver was here.
         WrongState: a key is not the tenant's; nothing was written.
     """
+    check_writing(area.server.name, writing, area.tenant)
     feed = Feed(writing.name, writing.tenant, writing.token)
     changed: dict[str, int] = {}
     with facing(area) as both:

@@ -18,7 +18,7 @@ from tenant_lifecycle.model.backup.parts import Held, is_part
 from tenant_lifecycle.model.backup.shape import Shape
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Check
-from tenant_lifecycle.stores.keyed import About, checked_name, machine_us, short
+from tenant_lifecycle.stores.keyed import About, checked_name, machine_us, refuse_another_tenants, short
 from tenant_lifecycle.stores.s3.bucket import Bucket, tagging
 from tenant_lifecycle.stores.s3.connection import Absent
 from tenant_lifecycle.stores.s3.listing import stacks, uploads
@@ -87,9 +87,14 @@ def open_folder(area: Area, tenant: TenantId, name: str, shapes: Mapping[str, Sh
 
     Raises:
         UsageError: the name is none.
+        WrongState: it is another tenant's.
     """
     folder = Folder(area, tenant, checked_name(name))
-    folder.note((folder.noted() or About(tenant, tuple(shapes))).seeing(area.ids(tenant)))
+    about = folder.noted()
+    if about is None:
+        owners = [place for place, known in _all(area.bucket) if known == name]
+        refuse_another_tenants(area.bucket.store, name, owners, own_place(tenant))
+    folder.note((about or About(tenant, tuple(shapes))).seeing(area.ids(tenant)))
     return folder
 
 
@@ -225,10 +230,16 @@ def _clear(folder: Folder, place: str, check: Check) -> None:
 
 def names(bucket: Bucket) -> list[str]:
     """Of the previews that are here, whoever's."""
-    found: list[str] = []
-    for tenants in _folders(bucket, OURS):
-        found += [place.rstrip("/").rpartition("/")[2] for place in _folders(bucket, tenants + _FOLDER)]
-    return sorted(found)
+    return sorted(name for _, name in _all(bucket))
+
+
+def _all(bucket: Bucket) -> list[tuple[str, str]]:
+    """Folders of tenants with names of previews."""
+    return [
+        (place, one.rstrip("/").rpartition("/")[2])
+        for place in _folders(bucket, OURS)
+        for one in _folders(bucket, place + _FOLDER)
+    ]
 
 
 def _folders(bucket: Bucket, place: str) -> list[str]:

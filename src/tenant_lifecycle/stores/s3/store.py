@@ -39,7 +39,7 @@ from tenant_lifecycle.stores.erasing import (
     Planted,
     Settled,
 )
-from tenant_lifecycle.stores.keyed import machine_us
+from tenant_lifecycle.stores.keyed import check_writing, machine_us
 from tenant_lifecycle.stores.overlapping import overlaps
 from tenant_lifecycle.stores.s3 import (
     backup,
@@ -306,6 +306,7 @@ class S3Preview:
         return promote.diff(self.folder, examples, check)
 
     def promote(self, writing: Writing, sets: Sequence[str] | None, check: Check) -> Mapping[str, int]:
+        check_writing(self.store.name, writing, self.folder.tenant)
         guard = self.store._guard(Feed(writing.name, writing.tenant, writing.token))
         return promote.promote(self.folder, guard, sets, check)
 

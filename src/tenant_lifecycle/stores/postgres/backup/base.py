@@ -18,6 +18,7 @@ from tenant_lifecycle.model.ownership import ResolvedMap
 from tenant_lifecycle.stores.base import Check
 from tenant_lifecycle.stores.postgres.backup.facts import read_facts
 from tenant_lifecycle.stores.postgres.backup.form import in_key_order, items_of
+from tenant_lifecycle.stores.postgres.backup.room import take_room
 from tenant_lifecycle.stores.postgres.backup.shapes import refuse_uncoverable, refuse_unmapped, shapes_of
 from tenant_lifecycle.stores.postgres.backup.snapshot import seeing_one_moment
 from tenant_lifecycle.stores.postgres.connection import Connection, translating
@@ -67,6 +68,7 @@ def read_base(
     """
     with seeing_one_moment(database) as (conn, moment):
         with translating(database.name):
+            take_room(conn)
             tables = read_tables(conn)
             resolved = database.map.resolve(tenant, frozenset(tables))
             refuse_unmapped(database.name, resolved)

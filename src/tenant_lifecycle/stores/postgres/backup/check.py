@@ -7,13 +7,15 @@ from typing import Any
 
 from tenant_lifecycle.errors import StoreError
 from tenant_lifecycle.model.backup.shape import Shape
-from tenant_lifecycle.model.findings import Finding, unanswered
+from tenant_lifecycle.model.findings import Finding, refusals, unanswered
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.postgres.backup import register
 from tenant_lifecycle.stores.postgres.backup.hooks import Hook
 from tenant_lifecycle.stores.postgres.backup.matched import mismatches
 from tenant_lifecycle.stores.postgres.connection import Connection, translating
 from tenant_lifecycle.stores.postgres.database import Database
+from tenant_lifecycle.stores.postgres.facts import read_facts
+from tenant_lifecycle.stores.postgres.probe import may_switch_triggers_off
 from tenant_lifecycle.stores.postgres.tables import read_tables
 from tenant_lifecycle.stores.postgres.verdicts import fine, refuse, warn
 
@@ -25,7 +27,7 @@ def check_restore(
     facts: Mapping[str, Any],
     hook: Hook | None = None,
 ) -> list[Finding]:
-    """Refusals: ``pg.unmapped``, ``pg.column-mismatch``, ``pg.version``, ``pg.rights``. Changes nothing."""
+    """Refusals: ``pg.unmapped``, ``pg.column-mismatch``, ``pg.rights``, ``pg.replica-role``; warnings: ``pg.version``. Changes nothing."""
     try:
         with database.session() as conn, translating(database.name):
             found = [
@@ -51,7 +53,7 @@ def _columns(
     for name in sorted(resolved.unmapped):
         text = f"no rule of the ownership map mentions {name}"
         yield refuse(database.name, "pg.unmapped", text, "add a rule for it")
-    wanted = register.Registered("check", tenant, facts, register.place_sets("check", shapes, facts))
+    wanted = register.Registered("check", tenant, facts, register.place_sets("check", shapes, facts), "")
     for finding in mismatches(wanted, resolved, tables):
         if hook is None:
             step = "restore a backup of this schema's version, or configure migrations for this store"
@@ -82,14 +84,10 @@ def _versions(conn: Connection, store: str, facts: Mapping[str, Any]) -> Iterato
 
 
 def _rights(conn: Connection, store: str) -> Iterator[Finding]:
-    may_create, may_silence = conn.execute(
-        "SELECT has_database_privilege(current_database(), 'CREATE'), "
-        "(SELECT rolsuper FROM pg_roles WHERE rolname = current_user) OR (current_setting('server_version_num')::int >= "
-        "150000 AND has_parameter_privilege('session_replication_role', 'SET'))"
-    ).fetchone() or (False, False)
-    if not may_create:
+    role = read_facts(conn)
+    if role.standby or role.read_only:
+        yield refuse(store, "pg.rights", "the server accepts no writes", "point the DSN at the primary")
+    if not role.may_create:
         step = "GRANT CREATE ON DATABASE to the role of this store"
-        yield refuse(store, "pg.rights", "the role may not create the schema of a preview", step)
-    if not may_silence:
-        step = "GRANT SET ON PARAMETER session_replication_role to the role of this store"
-        yield refuse(store, "pg.rights", "the role may not write with the application's triggers off", step)
+        yield refuse(store, "pg.rights", f"role {role.role} may not create the schema of a preview", step)
+    yield from refusals(list(may_switch_triggers_off(conn, role, store)))

@@ -10,6 +10,7 @@ from tenant_lifecycle.stores.backing import SetDiff
 from tenant_lifecycle.stores.base import Check
 from tenant_lifecycle.stores.postgres.backup import register
 from tenant_lifecycle.stores.postgres.backup.matched import Matched, match
+from tenant_lifecycle.stores.postgres.backup.room import take_room
 from tenant_lifecycle.stores.postgres.connection import Connection, translating
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.owned import columns_sql
@@ -25,6 +26,7 @@ def diff(database: Database, name: str, examples: int, check: Check) -> list[Set
     """
     with database.session() as conn, translating(database.name), conn.transaction():
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        take_room(conn)
         return list(_each(conn, database, name, examples, check))
 
 

@@ -66,6 +66,13 @@ def key_places(shape: Shape) -> tuple[int, ...]:
     return tuple(at[name] for name in shape.key)
 
 
+def key_of(shape: Shape, cells: Sequence[Cell], number: int = 0) -> bytes:
+    """The key of a row of that shape; ``number``: of a set without a key, which of the equal rows it is."""
+    if not shape.key:
+        return numbered_key(cells, number)
+    return row_key([cells[place] for place in key_places(shape)])
+
+
 def items_of(shape: Shape, blocks: Iterable[bytes]) -> Iterator[Item]:
     """Items from whole lines of COPY's text format; of a set without a key, equal rows have to come together."""
     if not shape.key:

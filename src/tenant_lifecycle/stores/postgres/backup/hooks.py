@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -13,13 +14,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO
 
+import psycopg
 from psycopg import sql
 
 from tenant_lifecycle.errors import ConfigError, StoreRejected
 from tenant_lifecycle.model.names import TableName
 from tenant_lifecycle.stores.base import Check
-from tenant_lifecycle.stores.postgres.backup.refused import naming_no_values
 from tenant_lifecycle.stores.postgres.connection import Connection
+
+#: Statements that would end the one transaction which all files are run in. (``BEGIN`` of a function has no semicolon.)
+_ENDS = re.compile(
+    rb"^\s*(BEGIN|START\s+TRANSACTION|COMMIT|ROLLBACK)(\s+(WORK|TRANSACTION))?\s*;", re.I | re.M
+)
 
 
 class HookKind(StrEnum):
@@ -111,8 +117,21 @@ def run_files(conn: Connection, run: Run, folder: Path, check: Check) -> None:
     conn.execute("SELECT set_config('search_path', %s, true)", (run.search_path,))
     for file in files_between(folder, run.before, run.after):
         check()
-        with naming_no_values(run.store, file.name):
-            conn.execute(file.read_bytes())
+        text = file.read_bytes()
+        if _ENDS.search(text):
+            raise StoreRejected(
+                f"{run.store}: migration {file.name} begins or ends a transaction of its own",
+                store=run.store,
+                next_step="leave that to us, so that all migrations happen or none; or run them by command:",
+            )
+        try:
+            conn.execute(text)
+        except psycopg.Error as exc:
+            raise StoreRejected(
+                f"{run.store}: migration {file.name} fails on schema {run.schema} (SQLSTATE {exc.sqlstate})",
+                store=run.store,
+                next_step="run it by hand on that schema to see what it says; nothing of it was kept",
+            ) from None
         if touched := _locked_outside(conn, run.schema):
             raise StoreRejected(
                 f"{run.store}: migration {file.name} changes {', '.join(map(str, touched))}, which is live",

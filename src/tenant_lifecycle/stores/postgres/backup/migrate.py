@@ -83,6 +83,9 @@ def _prepare(conn: Connection, store: str, preview: Registered, tables: Mapping[
             "UPDATE tenant_lifecycle.preview SET ruled = true WHERE name = %s AND NOT ruled", (preview.name,)
         )
         if ruled.rowcount:
+            for one in preview.sets.values():
+                # A table that a migration creates is logged, and may refer to such ones only.
+                conn.execute(sql.SQL("ALTER TABLE {} SET LOGGED").format(table_sql(one.table)))
             give_rules(conn, store, preview)
             for one in preview.sets.values():
                 _keep_dropped(conn, one, tables.get(one.live))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,14 +26,12 @@ from tenant_lifecycle.stores.postgres.backup.migrate import migrate
 from tenant_lifecycle.stores.postgres.backup.promote import promote
 from tenant_lifecycle.stores.postgres.backup.refused import naming_no_values
 from tenant_lifecycle.stores.postgres.backup.register import PreviewSet, Registered
+from tenant_lifecycle.stores.postgres.backup.room import take_room
 from tenant_lifecycle.stores.postgres.connection import Connection, translating
 from tenant_lifecycle.stores.postgres.copy import BUFFER_BYTES, CHECK_EVERY_BYTES, read_blocks
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.owned import columns_sql, table_sql
 from tenant_lifecycle.stores.postgres.tables import PREVIEW_MARK
-
-#: Name of a preview's key where the base does not say what its table's is called.
-_KEY = "tl_preview_key"
 
 
 @dataclass(slots=True)
@@ -51,9 +48,6 @@ class PostgresPreview:
 
     def fingerprints(self, key: bytes) -> Mapping[str, Fingerprint]:
         return _fingerprints(self._database, self.name, key)
-
-    def items(self, set_name: str) -> Iterator[Item]:
-        return _read_back(self._database, self.name, set_name)
 
     def diff(self, examples: int, check: Check) -> list[SetDiff]:
         return diff(self._database, self.name, examples, check)
@@ -80,10 +74,11 @@ def open_preview(
     """The preview of that name, created empty if it is not there. Idempotent.
 
     Raises:
-        WrongState: it is there for another tenant, or for another base.
+        WrongState: it is there for another tenant, or in other shapes.
         StoreRejected: a type of a column is not known here.
     """
-    wanted = Registered(name, tenant, facts, register.place_sets(name, shapes, facts))
+    placed = register.place_sets(name, shapes, facts)
+    wanted = Registered(name, tenant, facts, placed, register.digest_of(shapes.values()))
     with database.session() as conn, translating(database.name):
         ours.install(conn)
         with conn.transaction():
@@ -91,7 +86,7 @@ def open_preview(
             found = register.find(conn, name)
             if found is None:
                 _create(conn, database.name, wanted)
-            elif not _same(found, wanted):
+            elif (found.tenant, found.made_as) != (tenant, wanted.made_as):
                 raise WrongState(
                     f"{database.name}: preview {name} is of another restore",
                     next_step="discard it, or choose another name",
@@ -103,11 +98,6 @@ def previews(database: Database) -> list[str]:
     """Names of those that are there."""
     with database.session() as conn, translating(database.name):
         return register.names(conn)
-
-
-def _same(found: Registered, wanted: Registered) -> bool:
-    """A migrated preview has other shapes than its base; what it was made from stands in the facts."""
-    return found.tenant == wanted.tenant and dict(found.facts) == dict(wanted.facts)
 
 
 def _create(conn: Connection, store: str, preview: Registered) -> None:
@@ -164,10 +154,11 @@ def _add_key(one: PreviewSet, facts: Mapping[str, Any]) -> sql.Composed:
 
 
 def _key_name(one: PreviewSet, facts: Mapping[str, Any]) -> str:
+    """As it is called at the live table, for migrations; a name of its own where the table has another name too."""
     names = [
         rule["name"] for rule in facts.get("rules", ()) if rule["set"] == one.set and rule["type"] == "p"
     ]
-    return str(names[0]) if names else _KEY
+    return str(names[0]) if names and one.table.name == one.live.name else f"{one.table.name[:50]}_tl_key"
 
 
 def _load(database: Database, name: str, set_name: str, items: Iterable[Item], check: Check) -> int:
@@ -184,6 +175,7 @@ def _load(database: Database, name: str, set_name: str, items: Iterable[Item], c
             preview = register.get(conn, database.name, name)
             one = _set_of(preview, set_name)
             with conn.transaction(), naming_no_values(database.name, set_name):
+                take_room(conn)
                 rows = _replace(conn, database.name, one, preview.facts, items, check)
                 register.set_loaded(conn, name, set_name, rows)
             conn.execute(sql.SQL("ANALYZE {}").format(table_sql(one.table)))
@@ -255,30 +247,19 @@ def _checked_buffers(lines: Iterator[bytes], check: Check) -> Iterator[bytes]:
 
 def _fingerprints(database: Database, name: str, key: bytes) -> Mapping[str, Fingerprint]:
     """Read back by the same statement and the same decoder as a base."""
-    with _reading(database) as conn:
-        sets = register.get(conn, database.name, name).sets.values()
-        return {one.set: fingerprint(key, _items(database, conn, one)) for one in sets}
-
-
-def _read_back(database: Database, name: str, set_name: str) -> Iterator[Item]:
-    with _reading(database) as conn:
-        yield from _items(database, conn, _set_of(register.get(conn, database.name, name), set_name))
-
-
-@contextmanager
-def _reading(database: Database) -> Iterator[Connection]:
     conn = database.connect("restore")
     try:
         with translating(database.name):
             use_text_settings(conn)
-            yield conn
+            conn.execute("BEGIN READ ONLY")
+            take_room(conn)
+            found = {}
+            for one in register.get(conn, database.name, name).sets.values():
+                rows = select_rows(one.shape, table_sql(one.table), sql.SQL("true"))
+                found[one.set] = fingerprint(key, items_of(one.shape, read_blocks(database.name, conn, rows)))
+            return found
     finally:
         conn.close()
-
-
-def _items(database: Database, conn: Connection, one: PreviewSet) -> Iterator[Item]:
-    rows = select_rows(one.shape, table_sql(one.table), sql.SQL("true"))
-    return items_of(one.shape, read_blocks(database.name, conn, rows))
 
 
 def _discard(database: Database, name: str) -> None:

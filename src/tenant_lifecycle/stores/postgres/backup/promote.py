@@ -26,6 +26,7 @@ from tenant_lifecycle.stores.postgres.backup.numbers import raise_sequences
 from tenant_lifecycle.stores.postgres.backup.reached import refuse_unequal
 from tenant_lifecycle.stores.postgres.backup.refused import naming_no_values
 from tenant_lifecycle.stores.postgres.backup.register import Registered
+from tenant_lifecycle.stores.postgres.backup.room import take_room
 from tenant_lifecycle.stores.postgres.connection import Connection, translating
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.ours import Writer, install, register_lane, writing
@@ -72,6 +73,7 @@ def promote(
         register_lane(conn, writer, LANE)
         with writing(conn, writer, LANE), naming_no_values(database.name, f"promoting {name}"):
             conn.execute(f"SET LOCAL lock_timeout = '{LOCK_S}s'")
+            take_room(conn)
             return _promote(conn, database, preview, wanted, check)
 
 

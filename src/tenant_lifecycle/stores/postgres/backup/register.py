@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,6 +43,8 @@ class Registered:
     facts: Mapping[str, Any]
     #: By set, in the order of the base.
     sets: Mapping[str, PreviewSet]
+    #: Digest of the shapes it was made in.
+    made_as: str
 
 
 def schema_name(name: str) -> str:
@@ -71,11 +74,16 @@ def place_sets(name: str, shapes: Mapping[str, Shape], facts: Mapping[str, Any])
     return placed
 
 
+def digest_of(shapes: Iterable[Shape]) -> str:
+    """SHA-256 in hex; equal for the same sets in the same shapes only."""
+    return hashlib.sha256("".join(sorted(shape.digest() for shape in shapes)).encode()).hexdigest()
+
+
 def add(conn: Connection, preview: Registered) -> None:
     """Enter a preview with its sets."""
     conn.execute(
-        "INSERT INTO tenant_lifecycle.preview (name, tenant, facts) VALUES (%s, %s, %s)",
-        (preview.name, preview.tenant, json.dumps(dict(preview.facts))),
+        "INSERT INTO tenant_lifecycle.preview (name, tenant, facts, made_as) VALUES (%s, %s, %s, %s)",
+        (preview.name, preview.tenant, json.dumps(dict(preview.facts)), preview.made_as),
     )
     replace_sets(conn, preview.name, preview.sets)
 
@@ -117,7 +125,7 @@ def find(conn: Connection, name: str) -> Registered | None:
     if not is_there(conn):
         return None
     row = conn.execute(
-        "SELECT tenant, facts FROM tenant_lifecycle.preview WHERE name = %s", (name,)
+        "SELECT tenant, facts, made_as FROM tenant_lifecycle.preview WHERE name = %s", (name,)
     ).fetchone()
     if row is None:
         return None
@@ -128,7 +136,7 @@ def find(conn: Connection, name: str) -> Registered | None:
     ).fetchall()
     sets = [_set(name, *row) for row in rows]
     facts: Any = row[1]
-    return Registered(name, TenantId(str(row[0])), facts, {one.set: one for one in sets})
+    return Registered(name, TenantId(str(row[0])), facts, {one.set: one for one in sets}, str(row[2]))
 
 
 def get(conn: Connection, store: str, name: str) -> Registered:

@@ -29,14 +29,26 @@ _NOW = (
     "(extract(epoch FROM clock_timestamp()) * 1000000)::int8"
 )
 
-#: Of some transactions, those that may be committing: not those that wait for their client or for a lock.
+#: Transactions that write, by the lock each has on its own number until others see how it ended. (A snapshot does not
+#: name those that are younger than the last one that ended.)
+_WRITING = """
+SELECT l.virtualtransaction, l.transactionid::text FROM pg_locks l
+ WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
+"""
+
+#: Of some of them, those that may be committing: not those that wait for their client or for a lock. A prepared one
+#: has no session; who commits it has. The second number counts those that are known to be: they wait for the log.
 _COMMITTING = """
 SELECT count(*), count(*) FILTER (WHERE a.wait_event IN ('SyncRep', 'WALSync', 'WalSync', 'WALWrite', 'WalWrite',
-                                                         'CommitTs', 'WALWriteLock'))
-  FROM unnest(%s::int8[]) r(xid)
-  LEFT JOIN pg_stat_activity a ON a.backend_xid IS NOT NULL AND a.backend_xid::text::int8 = r.xid %% 4294967296
- WHERE pg_xact_status(r.xid::text::xid8) = 'in progress' AND coalesce(a.state, 'active') = 'active'
-   AND coalesce(a.wait_event_type, '') NOT IN ('Lock', 'Client', 'Timeout')
+                                                         'WALWriteLock', 'WALBufMappingLock'))
+  FROM unnest(%s::text[], %s::text[]) w(vxid, xid)
+  JOIN pg_locks l ON l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted
+                 AND l.virtualtransaction = w.vxid AND l.transactionid::text = w.xid
+  LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+ WHERE CASE WHEN l.pid IS NULL THEN EXISTS (SELECT FROM pg_stat_activity c WHERE c.state = 'active'
+                                               AND coalesce(c.query, '') ~* 'commit +prepared' AND c.pid <> pg_backend_pid())
+            ELSE coalesce(a.state, 'active') = 'active'
+                 AND coalesce(a.wait_event_type, '') NOT IN ('Lock', 'Client', 'Timeout') END
 """
 
 
@@ -72,14 +84,13 @@ def seeing_one_moment(database: Database) -> Iterator[tuple[Connection, Moment]]
 
 
 def _settled_position(database: Database, conn: Connection) -> int:
-    text, _, _ = _look(conn)
-    before, position, _ = _look(conn)
-    running = list({*Snapshot.parse(text, 0).running, *Snapshot.parse(before, 0).running})
+    _, position, _ = _look(conn)
+    writing = conn.execute(_WRITING).fetchall()
     began = time.monotonic()
-    while running:
-        suspects, waiting = _committing(conn, running)
+    while writing:
+        suspects, committing = _committing(conn, writing)
         waited = time.monotonic() - began
-        if not suspects or (not waiting and waited > COMMITS_WITHIN_S):
+        if not suspects or (not committing and waited > COMMITS_WITHIN_S):
             break
         if waited > WAIT_S:
             raise StoreBusy(
@@ -98,7 +109,7 @@ def _look(conn: Connection) -> tuple[str, int, int]:
     return str(text), int(str(position)), int(str(at_us))
 
 
-def _committing(conn: Connection, running: list[int]) -> tuple[int, int]:
-    row = conn.execute(_COMMITTING, (running,)).fetchone()
+def _committing(conn: Connection, writing: list[tuple[object, ...]]) -> tuple[int, int]:
+    row = conn.execute(_COMMITTING, ([one[0] for one in writing], [one[1] for one in writing])).fetchone()
     assert row is not None, "an aggregate has a row"
     return int(str(row[0])), int(str(row[1]))

@@ -16,13 +16,14 @@ from struct import Struct
 
 import psycopg
 from psycopg import errors as pg
-from psycopg import generators, pq, sql, waiting
+from psycopg import sql
 from psycopg.pq.abc import PGconn
 
-from tenant_lifecycle.errors import FeedError, FeedGap, LifecycleError, SpoolFull, StoreUnavailable
+from tenant_lifecycle.errors import FeedGap, LifecycleError, SpoolFull, StoreUnavailable
 from tenant_lifecycle.stores.base import Feed
 from tenant_lifecycle.stores.postgres.connection import Connection, session_options, translated
 from tenant_lifecycle.stores.postgres.database import Database
+from tenant_lifecycle.stores.postgres.feed import wire
 from tenant_lifecycle.stores.postgres.feed.intake import Intake
 from tenant_lifecycle.stores.postgres.feed.spool import WRITE_BYTES, Spool
 
@@ -35,8 +36,6 @@ _wal_end = Struct(">Q").unpack_from
 
 #: How often the server is told where we are; its patience (wal_sender_timeout) is never below a second.
 STATUS_S = 0.3
-#: The server gets so long to begin the stream.
-BEGIN_S = 30.0
 #: How often the spool is forced to disk while it only grows.
 SYNC_S = 0.2
 #: So much of the log without a change of ours, and the target writes down that it was seen.
@@ -128,11 +127,14 @@ class Receiver:
         deadline = time.monotonic() + _STEAL_AFTER_S
         while True:
             self._call(self._still_ours)
-            session = self._connect()
+            session = wire.connect(
+                self._database, f"tenant-lifecycle feed {self._feed.name}", session_options()
+            )
             slot = sql.Identifier(self._feed.name).as_string(None)
             names = sql.Literal(slot).as_string(None)
-            error = self._begin(
+            error = wire.begin(
                 session,
+                self._database.name,
                 f"START_REPLICATION SLOT {slot} LOGICAL 0/0 (proto_version '1', publication_names {names}, "
                 "binary 'true', messages 'true')",
             )
@@ -146,40 +148,9 @@ class Receiver:
             if self._stopping.wait(0.1):
                 raise StoreUnavailable("stopping", store=self._database.name)
 
-    def _connect(self) -> Connection:
-        # Not libpq's PQconnectdb: that holds the interpreter's lock, and every other thread, until it is through.
-        try:
-            return psycopg.connect(
-                self._database.dsn,
-                autocommit=True,
-                replication="database",
-                options=session_options(),
-                application_name=f"tenant-lifecycle feed {self._feed.name}",
-                connect_timeout=5,
-                keepalives_idle=5,
-                keepalives_interval=2,
-                keepalives_count=3,
-                tcp_user_timeout=15_000,
-            )
-        except psycopg.Error as exc:
-            raise translated(exc, self._database.name) from exc
-
-    def _begin(self, session: Connection, command: str) -> psycopg.Error | None:
-        """Send the command; None if the stream has begun, else what the server said."""
-        conn = session.pgconn
-        try:
-            conn.nonblocking = 1
-            conn.send_query(command.encode())
-            (result,) = waiting.wait(generators.execute(conn), conn.socket, 0.1, BEGIN_S)
-        except psycopg.Error as exc:
-            session.close()
-            raise StoreUnavailable(f"{self._database.name}: {exc}", store=self._database.name) from exc
-        return None if result.status == pq.ExecStatus.COPY_BOTH else pg.error_from_result(result)
-
     def _refused(self, error: psycopg.Error) -> LifecycleError:
         said = str(error).strip()
-        gone = (pg.UndefinedObject, pg.ObjectNotInPrerequisiteState, pg.UndefinedFile)
-        if isinstance(error, gone):
+        if isinstance(error, wire.GONE):
             return self._gap(said)
         return translated(error, self._database.name)
 
@@ -242,7 +213,7 @@ class Receiver:
             if size == 0:
                 return False
             if size < 0:
-                self._ended(conn)
+                raise wire.ended(conn, self._database.name, self._gap)
             data = bytes(message)
             if data[0] == _DATA:
                 take(data)
@@ -251,23 +222,6 @@ class Receiver:
             else:
                 self._kept_alive(data)
         return True
-
-    def _ended(self, conn: PGconn) -> None:
-        said = conn.error_message.decode(errors="replace").strip()
-        result = conn.get_result()
-        if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
-            error = pg.error_from_result(result)
-            if isinstance(error, (pg.UndefinedObject, pg.ObjectNotInPrerequisiteState, pg.UndefinedFile)):
-                raise self._gap(str(error).strip())
-            if error.sqlstate is not None and not isinstance(error, psycopg.OperationalError):
-                raise FeedError(
-                    f"{self._database.name}: the server ended the stream: {str(error).strip()}",
-                    store=self._database.name,
-                )
-        raise StoreUnavailable(
-            f"{self._database.name}: the stream was cut: {said or 'the server closed it'}",
-            store=self._database.name,
-        )
 
     def _kept_alive(self, data: bytes) -> None:
         wal_end, _, wants_reply = _keepalive(data, 1)

@@ -42,10 +42,10 @@ def create_feed(database: Database, target: Database, feed: Feed, wait_s: float 
         _refuse_without_identity(database.name, [tables[name] for name in moved])
         exists = feed_exists(database, feed)
         if not exists:
-            _drop(conn, feed)
+            drop_slot(conn, feed.name)
         _publish(conn, database.name, feed, (*moved, *_OURS), may_change=not exists)
         if not exists:
-            _create_slot(conn, database.name, feed, wait_s)
+            create_slot(conn, database.name, feed.name, wait_s)
 
 
 def _refuse_without_identity(store: str, tables: list[Table]) -> None:
@@ -60,7 +60,8 @@ def _refuse_without_identity(store: str, tables: list[Table]) -> None:
 
 
 @contextmanager
-def _limits(conn: Connection, statement_s: float) -> Iterator[None]:
+def limits(conn: Connection, statement_s: float) -> Iterator[None]:
+    """Inside, no lock is waited for longer than `_LOCK_WAIT_S`, and no statement runs longer than ``statement_s``."""
     conn.execute(
         f"SET lock_timeout = {int(_LOCK_WAIT_S * 1000)}; SET statement_timeout = {int(statement_s * 1000)}"
     )
@@ -92,7 +93,7 @@ def _publish(
             store=store,
             next_step="abort the move and start it again",
         )
-    with _limits(conn, 60), conn.transaction():
+    with limits(conn, 60), conn.transaction():
         conn.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(name))
         conn.execute(
             sql.SQL(
@@ -102,10 +103,16 @@ def _publish(
         )
 
 
-def _create_slot(conn: Connection, store: str, feed: Feed, wait_s: float) -> None:
+def create_slot(conn: Connection, store: str, name: str, wait_s: float) -> None:
+    """Make a logical slot.
+
+    Raises:
+        StoreBusy: open transactions held it up for longer than ``wait_s``; says whose.
+        StoreRejected: a setting, a privilege or a free slot is missing.
+    """
     try:
-        with _limits(conn, wait_s):
-            conn.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (feed.name,))
+        with limits(conn, wait_s):
+            conn.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (name,))
     except pg.QueryCanceled as exc:
         raise StoreBusy(
             f"{store}: after {wait_s:g} s the slot still waits for open transactions of {_blockers(conn)}",
@@ -153,32 +160,46 @@ def drop_feed(database: Database, feed: Feed, wait_s: float = 10.0) -> None:
     Raises:
         StoreBusy: the session that streams did not end in time.
     """
+    drop_both(database, feed.name, wait_s)
+
+
+def drop_both(database: Database, name: str, wait_s: float = 10.0) -> None:
+    """Remove the slot and the publication of that name, after ending the session that streams.
+
+    Raises:
+        StoreBusy: it did not end in time.
+    """
     with database.session() as conn:
         deadline = time.monotonic() + wait_s
         while True:
             try:
-                _drop(conn, feed)
+                drop_slot(conn, name)
                 return
             except pg.ObjectInUse as exc:
                 if time.monotonic() > deadline:
                     raise StoreBusy(
-                        f"{database.name}: slot {feed.name} is still in use", store=database.name
+                        f"{database.name}: slot {name} is still in use", store=database.name
                     ) from exc
                 time.sleep(0.05)
 
 
-def _drop(conn: Connection, feed: Feed) -> None:
+def drop_slot(conn: Connection, name: str) -> None:
+    """Drop a slot and the publication of that name, if they are there.
+
+    Raises:
+        psycopg.errors.ObjectInUse: the session that streams has not ended yet.
+    """
     conn.execute(
         "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots "
         "WHERE slot_name = %s AND active_pid IS NOT NULL",
-        (feed.name,),
+        (name,),
     )
     conn.execute(
         "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s",
-        (feed.name,),
+        (name,),
     )
-    with _limits(conn, 60):
-        conn.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(feed.name)))
+    with limits(conn, 60):
+        conn.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(name)))
 
 
 def feed_exists(database: Database, feed: Feed) -> bool:

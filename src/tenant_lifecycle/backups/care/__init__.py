@@ -1,0 +1,1 @@
+"""Keeping the repository: checking, mirroring, repairing, letting go, destroying keys, figures."""

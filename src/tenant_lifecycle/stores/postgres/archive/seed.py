@@ -1,0 +1,69 @@
+"""Fills the index from the database as it is at one moment; the slot must be there already, so that nothing is missed.
+
+Transactions that the moment contains are skipped when they come in the stream: the archive begins here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from psycopg import sql
+
+from tenant_lifecycle.model.backup.items import Item
+from tenant_lifecycle.model.backup.snapshot import Snapshot
+from tenant_lifecycle.stores.postgres.archive.index import OwnerIndex
+from tenant_lifecycle.stores.postgres.archive.routing import Bound, Router
+from tenant_lifecycle.stores.postgres.backup.form import items_of
+from tenant_lifecycle.stores.postgres.backup.snapshot import seeing_one_moment
+from tenant_lifecycle.stores.postgres.connection import Connection
+from tenant_lifecycle.stores.postgres.copy import read_blocks
+from tenant_lifecycle.stores.postgres.database import Database
+from tenant_lifecycle.stores.postgres.owned import table_sql
+
+
+def seed(database: Database, router: Router, index: OwnerIndex, bounds: Sequence[Bound]) -> None:
+    """Read what decides of every row, and note the moment: meta ``seen``, ``begins_us`` and ``position``.
+
+    The caller saves. ``router`` must throw its ops away.
+    """
+    with seeing_one_moment(database) as (conn, moment):
+        assert moment.snapshot is not None
+        for bound in bounds:
+            if bound.rule.indexed:
+                for item in _rows(database, conn, bound):
+                    router.insert(bound, item.cells, whole=_whole(bound))
+    index.set_meta("seen", _written(moment.snapshot))
+    index.set_meta("begins_us", str(moment.at_us))
+    index.set_meta("complete_us", str(moment.at_us))
+    index.set_meta("position", str(moment.snapshot.lsn))
+
+
+def seen(index: OwnerIndex) -> Snapshot | None:
+    """What the index contained when it was filled; None: it never was."""
+    text = index.meta("seen")
+    if text is None:
+        return None
+    lsn, _, rest = text.partition(" ")
+    return Snapshot.parse(rest, int(lsn))
+
+
+def _written(snapshot: Snapshot) -> str:
+    running = ",".join(str(one) for one in sorted(snapshot.running))
+    return f"{snapshot.lsn} {snapshot.xmin}:{snapshot.xmax}:{running}"
+
+
+def _rows(database: Database, conn: Connection, bound: Bound) -> Iterator[Item]:
+    """Rows with the columns that decide; the others are NULL, but where a row's cells are kept."""
+    rule = bound.rule
+    needed = {name for way in rule.ways for name in way.columns} | set(rule.key)
+    needed |= {name for look in rule.looks for name in look.columns}
+    columns = sql.SQL(", ").join(
+        sql.Identifier("t", one.name) if _whole(bound) or one.name in needed else sql.SQL("NULL")
+        for one in bound.shape.columns
+    )
+    query = sql.SQL("COPY (SELECT {} FROM {} t) TO STDOUT").format(columns, table_sql(rule.name))
+    return items_of(bound.shape, read_blocks(database.name, conn, query))
+
+
+def _whole(bound: Bound) -> bool:
+    return bound.rule.kept or not bound.rule.key
