@@ -25,7 +25,7 @@ from tenant_lifecycle.operations.clone.session import CloneSession
 from tenant_lifecycle.operations.migrate.provision import refuse
 from tenant_lifecycle.operations.restore.moments import Chosen, choose
 from tenant_lifecycle.stores.base import Store
-from tenant_lifecycle.stores.postgres.backup.form import key_places, row_key
+from tenant_lifecycle.stores.postgres.backup.form import key_places, numbered_key, row_key
 from tenant_lifecycle.wiring.backups import Backups, point_of
 from tenant_lifecycle.wiring.evidence import signing_with
 from tenant_lifecycle.wiring.installation import Installation, Stores, close_stores
@@ -233,6 +233,8 @@ class Cloning:
         )
 
 
-def row_key_of(shape: Shape, cells: Sequence[Cell]) -> bytes:
-    """The key of a row of PostgreSQL."""
+def row_key_of(shape: Shape, cells: Sequence[Cell], number: int) -> bytes:
+    """The key of a row of PostgreSQL; of a table without a key, of the equal rows which one it is."""
+    if not shape.key:
+        return numbered_key(cells, number)
     return row_key([cells[place] for place in key_places(shape)])

@@ -6,12 +6,10 @@ memory only. The gate reads the clone back from the stores, before anybody else 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
 
 from tenant_lifecycle.engine.steps import Done, Outcome, StepContext
 from tenant_lifecycle.errors import VerificationFailed
-from tenant_lifecycle.masking.bijections import IdRange
 from tenant_lifecycle.masking.gate import Gate
 from tenant_lifecycle.masking.keying import MaskingKey, new_master
 from tenant_lifecycle.masking.masker import Masker
@@ -93,12 +91,12 @@ def _prepare(ctx: StepContext, session: CloneSession, masker: Masker) -> None:
         shape = session.moment.shapes(store)[name]
         masker.prepare(store, shape, _checked(ctx, session.moment.items(store, name)))
     masker.ready()
-    masker.setting.target = replace(masker.setting.target, ranges=free_ranges(session, masker.setting.seen))
+    masker.setting.starts.update(free_starts(session, masker.setting.seen))
 
 
-def free_ranges(session: CloneSession, seen: Mapping[str, tuple[int, int]]) -> dict[str, IdRange]:
-    """Where the clone's whole numbers go, by domain: above everything that its environment has handed out."""
-    highest = dict.fromkeys(seen, 0)
+def free_starts(session: CloneSession, domains: Iterable[str]) -> dict[str, int]:
+    """Where the clone's whole numbers begin, by domain: above everything that its environment has handed out."""
+    highest = dict.fromkeys(domains, 0)
     for store, sets in session.registry.stores.items():
         target = session.stores.get(store)
         if not isinstance(target, Numbers):
@@ -107,10 +105,7 @@ def free_ranges(session: CloneSession, seen: Mapping[str, tuple[int, int]]) -> d
             for column, rule in rules.fields.items():
                 if rule.kind == "integer" and rule.domain in highest:
                     highest[rule.domain] = max(highest[rule.domain], target.highest(name, column))
-    return {
-        domain: IdRange(low, high - low + 1, highest[domain] + NUMBERS_APART)
-        for domain, (low, high) in seen.items()
-    }
+    return {domain: number + NUMBERS_APART for domain, number in highest.items()}
 
 
 def _load(ctx: StepContext, session: CloneSession, masker: Masker) -> None:

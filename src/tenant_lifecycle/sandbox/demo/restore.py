@@ -165,7 +165,9 @@ class _Story:
 
     def _restored(self, base: str) -> Operation:
         service = self._lifecycle.backups
-        waiting = succeeded(self._lifecycle, service.start_restore(Wanted(TENANT, base, "blue"), actor=ASKER))
+        waiting = succeeded(
+            self._lifecycle, service.start_restore(Wanted(TENANT, base, "blue"), actor=ASKER), waits=True
+        )
         for store, diffs in service.diff(waiting.id, 0).items():
             back, away, changed = (
                 sum(getattr(one, field) for one in diffs)
