@@ -26,7 +26,7 @@ from tenant_lifecycle.stores.base import Check
 
 __all__ = [
     "Answers", "Archive", "Archives", "Arrived", "Backs", "BaseReading", "Captures", "CapturesBig", "Clocked", "Migrates",
-    "Numbers", "Preview", "Previews", "ReadsBack", "Remembers", "ReservesIds", "SetDiff", "Version", "Writing",
+    "Preview", "Previews", "ReadsBack", "Remembers", "ReservesIds", "SetDiff", "Version", "Writing",
 ]  # fmt: skip
 
 
@@ -117,14 +117,6 @@ class ReadsBack(Protocol):
 
     def items(self, set_name: str) -> Iterator[Item]:
         """What lies there now, in the form of `Backs`, in bounded memory."""
-
-
-@runtime_checkable
-class Numbers(Protocol):
-    """A store that hands out numbers as ids, which all tenants share."""
-
-    def highest(self, set_name: str, column: str) -> int:
-        """The largest number that anybody has there, or will get soon; 0 if there is none."""
 
 
 @runtime_checkable

@@ -14,8 +14,6 @@ from tenant_lifecycle.evidence.keys import Role
 from tenant_lifecycle.masking.forms import Form, ObjectForm, RedisForm, VectorForm
 from tenant_lifecycle.masking.modes import Mode, data_types, open_references
 from tenant_lifecycle.model.backup.clone import Clone, CloneState
-from tenant_lifecycle.model.backup.items import Cell
-from tenant_lifecycle.model.backup.shape import Shape
 from tenant_lifecycle.model.findings import Finding, refusals
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import NewOperation, Operation
@@ -25,7 +23,7 @@ from tenant_lifecycle.operations.clone.session import CloneSession
 from tenant_lifecycle.operations.migrate.provision import refuse
 from tenant_lifecycle.operations.restore.moments import Chosen, choose
 from tenant_lifecycle.stores.base import Store
-from tenant_lifecycle.stores.postgres.backup.form import key_places, numbered_key, row_key
+from tenant_lifecycle.stores.postgres.backup.form import key_of
 from tenant_lifecycle.wiring.backups import Backups, point_of
 from tenant_lifecycle.wiring.evidence import signing_with
 from tenant_lifecycle.wiring.installation import Installation, Stores, close_stores
@@ -227,14 +225,7 @@ class Cloning:
             chosen,
             self.register,
             self._installation.open_registry,
-            {one: row_key_of for one, store in stores.items() if store.kind == "postgres"},
+            {one: key_of for one, store in stores.items() if store.kind == "postgres"},
             {one: FORMS[store.kind]() for one, store in stores.items() if store.kind in FORMS},
             signing_with(Role.VERIFIER, self._installation.evidence),
         )
-
-
-def row_key_of(shape: Shape, cells: Sequence[Cell], number: int) -> bytes:
-    """The key of a row of PostgreSQL; of a table without a key, of the equal rows which one it is."""
-    if not shape.key:
-        return numbered_key(cells, number)
-    return row_key([cells[place] for place in key_places(shape)])

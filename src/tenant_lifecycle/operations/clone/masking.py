@@ -6,7 +6,7 @@ memory only. The gate reads the clone back from the stores, before anybody else 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from tenant_lifecycle.engine.steps import Done, Outcome, StepContext
 from tenant_lifecycle.errors import VerificationFailed
@@ -18,10 +18,7 @@ from tenant_lifecycle.masking.report import GateReport
 from tenant_lifecycle.masking.setting import Target
 from tenant_lifecycle.model.backup.items import Item
 from tenant_lifecycle.operations.clone.session import CloneSession
-from tenant_lifecycle.stores.backing import Numbers
-
-#: Numbers that the environment may hand out to others while a clone is made.
-NUMBERS_APART = 100_000
+from tenant_lifecycle.stores.backing import ReservesIds
 
 
 def build(ctx: StepContext) -> Outcome:
@@ -91,21 +88,18 @@ def _prepare(ctx: StepContext, session: CloneSession, masker: Masker) -> None:
         shape = session.moment.shapes(store)[name]
         masker.prepare(store, shape, _checked(ctx, session.moment.items(store, name)))
     masker.ready()
-    masker.setting.starts.update(free_starts(session, masker.setting.seen))
+    _reserve_ids(session, masker)
 
 
-def free_starts(session: CloneSession, domains: Iterable[str]) -> dict[str, int]:
-    """Where the clone's whole numbers begin, by domain: above everything that its environment has handed out."""
-    highest = dict.fromkeys(domains, 0)
-    for store, sets in session.registry.stores.items():
-        target = session.stores.get(store)
-        if not isinstance(target, Numbers):
-            continue
-        for name, rules in sets.items():
-            for column, rule in rules.fields.items():
-                if rule.kind == "integer" and rule.domain in highest:
-                    highest[rule.domain] = max(highest[rule.domain], target.highest(name, column))
-    return {domain: number + NUMBERS_APART for domain, number in highest.items()}
+def _reserve_ids(session: CloneSession, masker: Masker) -> None:
+    """The clone's whole numbers are ones that its environment gives nobody else; every attempt takes new ones."""
+    for need in masker.id_needs():
+        target = session.stores.get(need.store)
+        start = (
+            target.reserve_ids(need.set, need.column, need.size) if isinstance(target, ReservesIds) else None
+        )
+        if start is not None:
+            masker.start_ids(need.domain, start)
 
 
 def _load(ctx: StepContext, session: CloneSession, masker: Masker) -> None:

@@ -72,7 +72,7 @@ from tenant_lifecycle.stores.postgres import (
 )
 from tenant_lifecycle.stores.postgres.archive import slot
 from tenant_lifecycle.stores.postgres.archive.reader import PostgresArchive
-from tenant_lifecycle.stores.postgres.backup import base, check, ids, numbers, preview
+from tenant_lifecycle.stores.postgres.backup import base, check, ids, preview
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.feed import follower, slots
 from tenant_lifecycle.stores.postgres.options import Options, read_options
@@ -320,11 +320,6 @@ class PostgresStore:
 
     def reserve_ids(self, set_name: str, column: str, count: int) -> int | None:
         return ids.reserve_ids(self.database, set_name, column, count)
-
-    # -- Numbers
-
-    def highest(self, set_name: str, column: str) -> int:
-        return numbers.highest(self.database, set_name, column)
 
     # -- Removes
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from psycopg import errors as pg
 from psycopg import sql
 
 from tenant_lifecycle.stores.postgres.backup.register import PreviewSet, Registered
-from tenant_lifecycle.stores.postgres.connection import Connection, translating
+from tenant_lifecycle.stores.postgres.connection import Connection
 from tenant_lifecycle.stores.postgres.counters import (
     Counter,
     Used,
@@ -37,21 +36,6 @@ def raise_sequences(conn: Connection, database: Database, preview: Registered, s
                 counters.append(counter)
                 least.append(_furthest(conn, preview, one, column, sequence, counter.sign))
     return raise_counters(conn, counters, least) if counters else 0
-
-
-def highest(database: Database, set_name: str, column: str) -> int:
-    """The largest number in a column, of all tenants; 0 if there is none, or no such table."""
-    schema, _, name = set_name.rpartition(".")
-    with database.session() as conn, translating(database.name):
-        try:
-            (found,) = conn.execute(
-                sql.SQL("SELECT max({}) FROM {}").format(
-                    sql.Identifier(column), sql.Identifier(schema or "public", name)
-                )
-            ).fetchone() or (None,)
-        except (pg.UndefinedTable, pg.UndefinedColumn):
-            return 0
-    return 0 if found is None else int(str(found))
 
 
 def _furthest(
