@@ -8,15 +8,21 @@ from pathlib import Path
 
 from tenant_lifecycle.backups.contract import BaseWriter, Covered, Moment, Storage, TenantRepository
 from tenant_lifecycle.backups.keys import KeyWrapping, LocalWrapping
-from tenant_lifecycle.backups.repository import Repository, TenantBackups
+from tenant_lifecycle.backups.log.journal import TenantLog
+from tenant_lifecycle.backups.log.slot import SlotLog
+from tenant_lifecycle.backups.log.stretch import Line, Stretch
+from tenant_lifecycle.backups.log.timelines import Timelines
+from tenant_lifecycle.backups.moments.history import History
+from tenant_lifecycle.backups.repository import Repository
 from tenant_lifecycle.backups.storage_folder import FolderStorage
 from tenant_lifecycle.backups_file import BackupsConfig, RepositoryConfig
-from tenant_lifecycle.errors import ConfigError, LifecycleError, NotRestorable
+from tenant_lifecycle.errors import ConfigError, LifecycleError
 from tenant_lifecycle.evidence_file import KeyConfig
 from tenant_lifecycle.model.backup.items import Frame
 from tenant_lifecycle.model.backup.manifest import BaseKind, RestoreWindow
 from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.model.names import TenantId
+from tenant_lifecycle.stores.keyed import machine_us
 
 
 def open_repository(config: BackupsConfig) -> Repository:
@@ -31,18 +37,21 @@ def open_repository(config: BackupsConfig) -> Repository:
 
 def tenant_part(config: BackupsConfig, tenant: TenantId) -> TenantRepository:
     """One tenant's part. Raises as `open_repository`."""
-    return BasesAlone(open_repository(config).tenant(tenant))
+    return TenantPart(open_repository(config), tenant)
 
 
-class BasesAlone:
-    """One tenant's bases where no change log is kept: no moment but theirs can be restored."""
+class TenantPart:
+    """One tenant's bases, and the log that goes on from them."""
 
-    def __init__(self, bases: TenantBackups) -> None:
-        self.tenant = bases.tenant
-        self._bases = bases
-        self.manifests = bases.manifests
-        self.items = bases.items
-        self.fingerprint_key = bases.fingerprint_key
+    def __init__(self, repository: Repository, tenant: TenantId) -> None:
+        self.tenant = tenant
+        self._repository = repository
+        self._bases = repository.tenant(tenant)
+        place = self._bases.place
+        self._log = TenantLog(place.storage, place.sealer, place.directory)
+        self.manifests = self._bases.manifests
+        self.items = self._bases.items
+        self.fingerprint_key = self._bases.fingerprint_key
 
     def begin_base(
         self,
@@ -55,27 +64,47 @@ class BasesAlone:
     ) -> BaseWriter:
         return self._bases.begin_base(environment, kind, parent, labels, timeline=timeline, tier=tier)
 
-    def append(self, store: str, timeline: int, frames: Sequence[Frame], covered: Covered) -> None:  # noqa: ARG002
-        raise self._no_log()
+    def append(self, store: str, timeline: int, frames: Sequence[Frame], covered: Covered) -> None:
+        self._bases.prepare()
+        self._log.append(Line(store, timeline=timeline), frames, Stretch.of(covered))
 
-    def frames(self, store: str, timeline: int, from_position: int, through_us: int) -> Iterator[Frame]:  # noqa: ARG002
-        raise self._no_log()
+    def frames(self, store: str, timeline: int, from_position: int, through_us: int) -> Iterator[Frame]:
+        return self._log.frames(Line(store, timeline=timeline), from_position, through_us)
 
     def coverage(self) -> list[Covered]:
-        return []
+        return self._log.covered()
 
     def window(self) -> RestoreWindow:
-        return RestoreWindow((), ())
+        return self._history().window()
 
-    def moment(self, at_us: int, timeline: int | None = None) -> Moment:  # noqa: ARG002
-        raise self._no_log()
+    def moment(self, at_us: int, timeline: int | None = None) -> Moment:
+        return self._history().at(at_us, timeline)
 
-    def _no_log(self) -> NotRestorable:
-        bases = ", ".join(one.id for one in self.manifests()[-3:]) or "none yet"
-        return NotRestorable(
-            f"no change log of tenant {self.tenant!r} is kept, so only bases can be restored",
-            next_step=f"name one (the newest: {bases})",
-        )
+    # -- HasTimelines
+
+    def timeline(self) -> int:
+        return Timelines(self._log).current()
+
+    def begin_timeline(self, number: int, begun_us: int, restored_us: int) -> None:
+        if number > self.timeline():
+            Timelines(self._log).begin(number, begun_us, restored_us)
+
+    def _history(self) -> History:
+        return History(self._bases, self._log, lambda line: slot_log(self._repository, line), machine_us)
+
+
+def slot_log(repository: Repository, line: Line) -> SlotLog:
+    """The log of all tenants of one store in one environment; a tenant that it does not know yet is given keys."""
+    logs: dict[TenantId, TenantLog] = {}
+
+    def log_of(tenant: TenantId) -> TenantLog:
+        if tenant not in logs:
+            part = repository.tenant(tenant)
+            part.prepare()
+            logs[tenant] = TenantLog(part.place.storage, part.place.sealer, part.place.directory)
+        return logs[tenant]
+
+    return SlotLog(repository.storage, repository.sealer, line, log_of)
 
 
 def open_mirror(config: BackupsConfig) -> Repository | None:

@@ -268,6 +268,9 @@ class PineconePreview:
     def fingerprints(self, key: bytes) -> Mapping[str, Fingerprint]:
         return preview.fingerprints(self.spaces, self.sets, key)
 
+    def items(self, set_name: str) -> Iterator[Item]:
+        return preview.read_back(self.spaces, set_name)
+
     def diff(self, examples: int, check: Check) -> list[SetDiff]:
         return promote.diff(self.spaces, examples, check)
 

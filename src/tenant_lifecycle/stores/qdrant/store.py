@@ -269,6 +269,9 @@ class QdrantPreview:
     def fingerprints(self, key: bytes) -> Mapping[str, Fingerprint]:
         return preview.fingerprints(self.beside, self.sets, key)
 
+    def items(self, set_name: str) -> Iterator[Item]:
+        return preview.read_back(self.beside, set_name)
+
     def diff(self, examples: int, check: Check) -> list[SetDiff]:
         return promote.diff(self.beside, examples, check)
 
