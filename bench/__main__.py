@@ -32,6 +32,10 @@ BENCHES = {
     "scan": "search for residue against a loop over spellings and values",
     "erase": "manifest and deletion of a tenant against a loop per system",
     "residue": "what deletions leave behind, trap by trap; writes docs/residue.md",
+    "backup": "a base of one tenant against pg_dump of the same rows",
+    "restore": "a restore of one tenant against pg_restore of the same rows",
+    "sealing": "rows into the repository and out of it, against compression and encryption alone",
+    "dedup": "bytes of 30 daily bases with 2 % of rows changed a day, against dumps and chunks",
     "memory": "peak memory of a mover, small tenant and large",
 }
 

@@ -11,6 +11,7 @@ from pinecone_pair import Pair, key, vector
 from keyed_backup import FINGERPRINTS, base_of, diffs, go_on, preview_of, writing
 from tenant_lifecycle.errors import Fenced, IntegrityError, StoreBusy, UnmappedData, UsageError, WrongState
 from tenant_lifecycle.model.backup.items import Item
+from tenant_lifecycle.model.backup.shape import opaque
 from tenant_lifecycle.model.backup.vector_value import VectorValue
 from tenant_lifecycle.model.findings import refusals
 from tenant_lifecycle.model.keymap import Family
@@ -95,6 +96,13 @@ def test_items_come_in_order_with_the_time_of_their_reading(full: Pair) -> None:
         assert all(one.at_us > base.at_us for one in items)
     assert base.facts["index"]["values"] == "4 dimensions, cosine"
     assert base.facts["left_out"] == {"answers": "can be made again", "cache": "can be made again"}
+
+
+def test_a_set_that_only_the_log_has_because_it_can_be_made_again_is_no_obstacle(full: Pair) -> None:
+    base = base_of(full.source, "1")
+    base.shapes["cache"], base["cache"] = opaque("cache"), []
+    assert refusals(full.source.check_restore("1", base.shapes, base.facts)) == []  # type: ignore[arg-type]
+    assert preview_of(full.source, base, "1").promote(writing("1"), None, go_on)["cache"] == 1
 
 
 def test_a_base_reads_what_was_written_just_before_however_stale_reads_are(full: Pair) -> None:

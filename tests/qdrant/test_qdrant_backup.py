@@ -12,6 +12,7 @@ from qdrant_client import QdrantClient, models
 from keyed_backup import FINGERPRINTS, base_of, diffs, go_on, preview_of, writing
 from tenant_lifecycle.errors import Fenced, IntegrityError, UnmappedData, UsageError, WrongState
 from tenant_lifecycle.model.backup.items import Item
+from tenant_lifecycle.model.backup.shape import opaque
 from tenant_lifecycle.model.findings import refusals
 from tenant_lifecycle.model.keymap import Family, KeyMap, TenantIds, Treatment
 from tenant_lifecycle.model.names import TenantId
@@ -170,6 +171,13 @@ def test_facts_say_how_collections_were_made_and_another_one_is_refused(full: Ri
     strange = {**base.shapes, "x": base.shapes["docs"]}
     found = refusals(full.store.check_restore(US, strange, base.facts))
     assert {one.code for one in found} == {"qdrant.model-mismatch", "qdrant.unmapped"}
+
+
+def test_a_set_that_only_the_log_has_because_it_can_be_made_again_is_no_obstacle(full: Rig) -> None:
+    base = base_of(full.store, US)
+    base.shapes["cache"], base["cache"] = opaque("cache"), []
+    assert refusals(full.store.check_restore(US, base.shapes, base.facts)) == []
+    assert preview_of(full.store, base, US).promote(writing(US), None, go_on)["cache"] == 152
 
 
 def test_a_collection_nobody_knows_how_to_make_is_refused(full: Rig) -> None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """``pg_current_snapshot()``, 64-bit transaction numbers, and the LSN when it was taken."""
+    """``pg_current_snapshot()`` in 64-bit transaction numbers, and an LSN from which the log has all that it does not see."""
 
     xmin: int
     xmax: int
     running: frozenset[int]
+    #: Nobody whom the snapshot does not see had committed before it (`stores/postgres/backup/snapshot.py`).
     lsn: int
 
     def sees(self, xid: int) -> bool:

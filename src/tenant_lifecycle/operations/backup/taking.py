@@ -82,9 +82,7 @@ def _store_base(
     sets = {set_name: _stored(name, set_name, reading, writer, key, counter) for set_name in reading.shapes}
     snapshot = reading.snapshot
     at_us = reading.at_us if snapshot is not None else max(clock(), counter.latest_us, reading.at_us)
-    # Who was running when the snapshot was taken may have its commit in the log before the snapshot's position.
-    quiet = snapshot is not None and not snapshot.running and snapshot.xmin == snapshot.xmax
-    log_from = snapshot.lsn if snapshot is not None and quiet else 0
+    log_from = snapshot.lsn if snapshot is not None else 0
     return StoreBase(name, at_us, log_from, snapshot, sets, dict(reading.facts))
 
 
