@@ -10,20 +10,18 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from test_with_postgres import ASKER, KEY, OTHER, TENANT, drive, fingerprints, rig
+from test_with_postgres import ASKER, KEY, NEIGHBOUR, OTHER, TENANT, drive, fingerprints, rig
 
 from rig import Rig
 from tenant_lifecycle.errors import NotRestorable
 from tenant_lifecycle.model.backup.fingerprint import Fingerprint, fingerprint
 from tenant_lifecycle.model.backup.when import time_text
-from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import State
 from tenant_lifecycle.wiring.archiver import run_archiver
 from tenant_lifecycle.wiring.backups import Wanted
 
 __all__ = ["rig"]
 Prints = Mapping[str, Fingerprint]
-MOMENTS = 25
 
 
 @contextmanager
@@ -77,22 +75,95 @@ def covered(rig: Rig, at_us: int) -> None:
         time.sleep(0.2)
 
 
-def test_every_moment_is_what_was_read_then_and_one_is_restored(rig: Rig) -> None:
-    draw = random.Random(5)
-    seen: list[tuple[int, Prints]] = []
-    with (
-        archiving(rig),
-        rig.load(rate=30),
-        psycopg.connect(rig.pair.blue, autocommit=True) as conn,
-        psycopg.connect(rig.pair.blue, autocommit=True) as _,
-    ):
+@contextmanager
+def neighbours_writing(rig: Rig) -> Iterator[None]:
+    """Others use the same tables meanwhile, with transactions that stay open for a moment."""
+    stop = threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(rig.pair.blue, autocommit=True) as conn:
+            conn.execute("SET row_security = off")
+            while not stop.wait(0.01):
+                with conn.transaction():
+                    conn.execute(
+                        "UPDATE documents SET title = title || '.' WHERE tenant_id = %s", (NEIGHBOUR,)
+                    )
+                    stop.wait(0.02)
+
+    threads = [threading.Thread(target=write) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(60)
+
+
+def prints_of(rig: Rig, at_us: int) -> Prints:
+    """The tenant at a moment, by base and log; the items, and the sums that need none of them."""
+    moment = rig.lifecycle.backups.repository(TENANT).moment(at_us)
+    shapes = moment.shapes("postgres")
+    ours = rig.lifecycle.backups.repository(TENANT).fingerprint_key()
+    by_items = {name: fingerprint(ours, moment.items("postgres", name)) for name in shapes}
+    assert moment.fingerprints("postgres") == by_items, "two ways to one moment"
+    return {name: fingerprint(KEY, moment.items("postgres", name)) for name in shapes}
+
+
+def written(rig: Rig, number: int) -> list[tuple[int, Prints]]:
+    """Moments between writes of the tenant, with what it had then; a base is taken in the middle of it all."""
+    draw, seen = random.Random(5), []
+    with neighbours_writing(rig), psycopg.connect(rig.pair.blue, autocommit=True) as conn:
         conn.execute("SET row_security = off")
+        one_write(conn, draw, 0)
+        drive(rig, rig.lifecycle.backups.start_backup(TENANT, "blue", actor=ASKER))
+        for step in range(number):
+            one_write(conn, draw, step)
+            seen.append(state_at(rig, conn))
+            if step == number // 2:
+                drive(rig, rig.lifecycle.backups.start_backup(TENANT, "blue", actor=ASKER))
+    return seen
+
+
+def exactly(rig: Rig, number: int) -> None:
+    with archiving(rig):
         time.sleep(1.0)
-    del draw, seen
+        seen = written(rig, number)
+        covered(rig, seen[-1][0])
+        wrong = [at_us for at_us, state in seen if prints_of(rig, at_us) != state]
+        assert wrong == [], f"{len(wrong)} of {len(seen)} moments"
+        assert len({str(state) for _, state in seen}) > len(seen) * 0.8, (
+            "moments differ, so each could be wrong"
+        )
+
+        service, (at_us, state) = rig.lifecycle.backups, seen[len(seen) // 3]
+        waiting = drive(rig, service.start_restore(Wanted(TENANT, time_text(at_us), "blue"), actor=ASKER))
+        assert waiting.state is State.WAITING, waiting
+        service.promote(waiting.id, actor=OTHER)
+        done = drive(rig, waiting)
+        assert done.state is State.SUCCEEDED, done
+        assert fingerprints(rig, "blue", TENANT) == state, "the live tenant is as it was then"
+        assert prints_of(rig, seen[-1][0]) == seen[-1][1], "the future that was given up is there still"
 
 
-def prints_of(moment: object, store: str) -> Prints:
-    return {
-        name: fingerprint(KEY, moment.items(store, name))  # type: ignore[attr-defined]
-        for name in moment.shapes(store)  # type: ignore[attr-defined]
-    }
+def test_every_moment_is_what_was_read_then_and_one_is_restored(rig: Rig) -> None:
+    exactly(rig, 25)
+
+
+@pytest.mark.chaos
+def test_two_hundred_moments(rig: Rig) -> None:
+    exactly(rig, 200)
+
+
+def test_moments_outside_of_the_window_are_refused_with_the_nearest(rig: Rig) -> None:
+    with archiving(rig):
+        time.sleep(1.0)
+        drive(rig, rig.lifecycle.backups.start_backup(TENANT, "blue", actor=ASKER))
+        with psycopg.connect(rig.pair.blue, autocommit=True) as conn:
+            covered(rig, state_at(rig, conn)[0])
+    last = rig.lifecycle.backups.repository(TENANT).window().intervals[-1]
+    for at_us in (last.from_us - 10_000_000, last.to_us + 1_000):
+        with pytest.raises(NotRestorable) as refused:
+            rig.lifecycle.backups.plan_restore(Wanted(TENANT, time_text(at_us), "blue"))
+        assert refused.value.next_step
