@@ -185,6 +185,12 @@ def fingerprints(spaces: Spaces, sets: Iterable[str], key: bytes) -> dict[str, F
     return found
 
 
+def read_back(spaces: Spaces, set_name: str) -> Iterator[Item]:
+    """What lies in a set."""
+    patience = Patience()
+    return _items(spaces, known(spaces, patience), set_name, patience)
+
+
 def _items(spaces: Spaces, about: About, set_name: str, patience: Patience) -> Iterator[Item]:
     for namespace in spaces.of(about, set_name):
         for vector in vectors(spaces.side, spaces.place(namespace), "", patience):

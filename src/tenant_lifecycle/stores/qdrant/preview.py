@@ -13,7 +13,7 @@ from typing import Any
 from qdrant_client import models
 
 from tenant_lifecycle.errors import IntegrityError
-from tenant_lifecycle.model.backup.fingerprint import Fingerprint
+from tenant_lifecycle.model.backup.fingerprint import Fingerprint, fingerprint
 from tenant_lifecycle.model.backup.items import Item
 from tenant_lifecycle.model.backup.shape import Shape
 from tenant_lifecycle.model.backup.vector_value import VectorValue
@@ -175,16 +175,15 @@ def _clear(beside: Beside, set_name: str, check: Check) -> None:
 
 def fingerprints(beside: Beside, sets: Iterable[str], key: bytes) -> dict[str, Fingerprint]:
     """Of every set, read back."""
-    about = beside.known()
-    found: dict[str, Fingerprint] = {}
-    for name in sets:
-        summed = Fingerprint()
-        for collection in of(about, name):
-            for page in beside.side.client.pages(beside.place(collection), None, whole=True):
-                for record in page:
-                    summed = summed.plus(key, item_of(name, collection, record))
-        found[name] = summed
-    return found
+    return {name: fingerprint(key, read_back(beside, name)) for name in sets}
+
+
+def read_back(beside: Beside, set_name: str) -> Iterator[Item]:
+    """What lies in a set."""
+    for collection in of(beside.known(), set_name):
+        for page in beside.side.client.pages(beside.place(collection), None, whole=True):
+            for record in page:
+                yield item_of(set_name, collection, record)
 
 
 def nearest(beside: Beside, set_name: str, key: bytes, vector: Sequence[float], n: int) -> list[bytes]:
