@@ -32,11 +32,14 @@ BENCHES = {
     "lag": "lag at 10,000 row changes a second",
     "scan": "search for residue against a loop over spellings and values",
     "erase": "manifest and deletion of a tenant against a loop per system",
+    "log": "change log written, read and folded against pickle and a dictionary",
     "residue": "what deletions leave behind, trap by trap; writes docs/residue.md",
     "backup": "a base of one tenant against pg_dump of the same rows",
     "restore": "a restore of one tenant against pg_restore of the same rows",
     "sealing": "rows into the repository and out of it, against compression and encryption alone",
     "dedup": "bytes of 30 daily bases with 2 % of rows changed a day, against dumps and chunks",
+    "mask": "masking of rows, names, ids and prose against Faker called per value",
+    "gate": "leak gate: all values of the source against digests of words",
     "memory": "peak memory of a mover, small tenant and large",
 }
 

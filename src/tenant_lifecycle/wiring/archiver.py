@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tenant_lifecycle.backups.contract import Covered
-from tenant_lifecycle.backups.log.journal import TenantLog
-from tenant_lifecycle.backups.log.slot import SlotLog
 from tenant_lifecycle.backups.log.stretch import Line as LogLine
 from tenant_lifecycle.backups.log.stretch import Stretch
-from tenant_lifecycle.backups.moments.history import History
 from tenant_lifecycle.backups.repository import Repository
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.migrations import upgrade
@@ -33,7 +30,7 @@ from tenant_lifecycle.stores.backing import Archives, Captures, Clocked, TellsTi
 from tenant_lifecycle.stores.base import Fences, Journals, Keyed, Store
 from tenant_lifecycle.stores.keyed import machine_us
 from tenant_lifecycle.wiring.installation import Installation, close_stores
-from tenant_lifecycle.wiring.repository import open_repository
+from tenant_lifecycle.wiring.repository import open_repository, tenant_part
 from tenant_lifecycle.wiring.runner_process import only_one
 
 #: Names slot and publication in every database.
@@ -118,24 +115,7 @@ def window(installation: Installation, tenant: TenantId) -> RestoreWindow:
     Raises:
         ConfigError: no repository is configured.
     """
-    repository = open_repository(installation.backups)
-    part = repository.tenant(tenant)
-    log = TenantLog(part.place.storage, part.place.sealer, part.place.directory)
-    return History(part, log, lambda line: slot_log(repository, line), machine_us).window()
-
-
-def slot_log(repository: Repository, line: LogLine) -> SlotLog:
-    """The log of all tenants of one store in one environment; a tenant that it does not know yet is given keys."""
-    logs: dict[TenantId, TenantLog] = {}
-
-    def log_of(tenant: TenantId) -> TenantLog:
-        if tenant not in logs:
-            part = repository.tenant(tenant)
-            part.prepare()
-            logs[tenant] = TenantLog(part.place.storage, part.place.sealer, part.place.directory)
-        return logs[tenant]
-
-    return SlotLog(repository.storage, repository.sealer, line, log_of)
+    return tenant_part(installation.backups, tenant).window()
 
 
 class JudgesClock:
@@ -190,7 +170,7 @@ class SlotLine:
     """`operations.archive.line.Line` over the repository's log of all tenants."""
 
     def __init__(self, repository: Repository, environment: str, store: str) -> None:
-        self._slot = slot_log(repository, LogLine(store, environment=environment))
+        self._slot = repository.slot(LogLine(store, environment=environment))
 
     def through(self) -> Covered | None:
         head = self._slot.head()
