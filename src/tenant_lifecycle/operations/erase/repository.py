@@ -16,6 +16,7 @@ from tenant_lifecycle.backups.care.objects import Sort, sort_of
 from tenant_lifecycle.backups.care.shred import receipts, shred
 from tenant_lifecycle.backups.repository import Repository
 from tenant_lifecycle.errors import (
+    IntegrityError,
     KeyUnavailable,
     RepositoryError,
     RepositoryUnavailable,
