@@ -10,10 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from tenant_lifecycle.backups.care.exclusion import exclude
+from tenant_lifecycle.backups.care.exclusion import Excluded, exclude, excluded
 from tenant_lifecycle.backups.care.objects import Sort, sort_of
-from tenant_lifecycle.backups.care.shred import receipts, shred
+from tenant_lifecycle.backups.care.shred import Receipt, receipts, shred
 from tenant_lifecycle.backups.repository import Repository
 from tenant_lifecycle.errors import (
     IntegrityError,
@@ -110,7 +111,8 @@ class RepositoryStore:
                 check()
                 some = of_set[begin : begin + _MOST]
                 keys, size = tuple(key for key, _ in some), sum(size for _, size in some)
-                yield Batch(set_name, Method.CRYPTO_ERASE if wanted else Method.DELETE, keys, size)
+                # Objects are deleted too; that nobody can open one that was copied is the keys' doing.
+                yield Batch(set_name, Method.CRYPTO_ERASE, keys, size)
 
     def erase(self, erasing: Erasing, batch: Batch, check: Check) -> Erased:
         """Destroy the tenant's keys, and delete all that it has; whichever batch comes first."""
@@ -131,13 +133,15 @@ class RepositoryStore:
         check()
         with self._translating():
             first = self._open()[0]
-            done = [
-                f"{probe.where}: {probe.keys} wrapped keys destroyed; planted bytes opened before: "
-                f"{'yes' if probe.before else 'no'}, after: {'yes' if probe.after else 'no'}; {one.name}"
-                for one in receipts(first, erasing.tenant)
-                for probe in one.probes
-            ]
-        return Settled(tuple(done))
+            seen = receipts(first, erasing.tenant)
+            entry = excluded(first, erasing.tenant)
+        done = tuple(
+            f"{probe.where}: {probe.keys} wrapped keys destroyed; planted bytes opened before: "
+            f"{'yes' if probe.before else 'no'}, after: {'yes' if probe.after else 'no'}; {one.name}"
+            for one in seen
+            for probe in one.probes
+        )
+        return Settled(done, destroyed=_destroyed(seen, entry))
 
     def horizon(self) -> Horizon | None:
         return None
@@ -200,3 +204,20 @@ def _asked(check: Check) -> Callable[[], str]:
         return ""
 
     return held
+
+
+def _destroyed(found: Sequence[Receipt], entry: Excluded | None) -> dict[str, Any]:
+    """For the certificate: the first receipt that saw keys go, else the last; and the entry of the list."""
+    if not found:
+        return {}
+    receipt = next((one for one in found if any(probe.keys for probe in one.probes)), found[-1])
+    return {
+        "directory": receipt.directory,
+        "epochs": list(receipt.epochs),
+        "regions": len(receipt.probes),
+        "before": any(probe.before for probe in receipt.probes),
+        "after": any(probe.after for probe in receipt.probes),
+        "left": receipt.left,
+        "at": receipt.at,
+        "excluded": None if entry is None else entry.digest,
+    }
