@@ -29,6 +29,7 @@ from tenant_lifecycle.operations.restore.planning import RestorePlan, plan_resto
 from tenant_lifecycle.operations.restore.promoting import DISCARD, PROMOTE
 from tenant_lifecycle.operations.restore.session import RestoreSession
 from tenant_lifecycle.stores.backing import SetDiff
+from tenant_lifecycle.wiring.clocks import go_by_the_judge
 from tenant_lifecycle.wiring.installation import Installation, Stores, close_stores
 from tenant_lifecycle.wiring.repository import open_repository
 
@@ -204,6 +205,7 @@ class Backups:
         """What a driver of a backup holds open: stores of its own, so that it shares no connection."""
         tenant, environment = TenantId(operation.tenant_id), operation.spec["environment"]
         stores = self._installation.open_stores((environment,))
+        go_by_the_judge(stores[environment])
         return BackupSession(
             operation.id,
             tenant,
