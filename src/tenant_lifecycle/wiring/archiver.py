@@ -28,15 +28,13 @@ from tenant_lifecycle.operations.archive.service import Archiver, run, status
 from tenant_lifecycle.operations.archive.writers import Writers
 from tenant_lifecycle.stores.backing import Archives, Captures, Clocked, TellsTime
 from tenant_lifecycle.stores.base import Fences, Journals, Keyed, Store
-from tenant_lifecycle.stores.keyed import machine_us
+from tenant_lifecycle.wiring.clocks import JudgesClock
 from tenant_lifecycle.wiring.installation import Installation, close_stores
 from tenant_lifecycle.wiring.repository import open_repository, tenant_part
 from tenant_lifecycle.wiring.runner_process import only_one
 
 #: Names slot and publication in every database.
 ARCHIVE = "backups"
-#: How long a measured difference of clocks is used.
-_MEASURED_S = 10.0
 #: How long the list of tenants is used.
 _TENANTS_S = 5.0
 
@@ -49,7 +47,7 @@ def run_archiver(installation: Installation, stop: threading.Event) -> None:
         ConflictError: an archiver of this installation runs on this host.
     """
     folder = archiver_folder(installation)
-    with only_one(folder / "archiver.lock", "an archiver"):
+    with only_one(folder / "archiver.lock", "an archiver", wait_s=1.0):
         repository = open_repository(installation.backups)
         stores = installation.open_stores(())
         control = ControlDatabase(installation.control)
@@ -116,23 +114,6 @@ def window(installation: Installation, tenant: TenantId) -> RestoreWindow:
         ConfigError: no repository is configured.
     """
     return tenant_part(installation.backups, tenant).window()
-
-
-class JudgesClock:
-    """The judge's time without asking it each time: how far this machine's clock is off is measured now and then."""
-
-    def __init__(self, judge: TellsTime) -> None:
-        self._judge = judge
-        self._off_us = 0
-        self._measured_at = float("-inf")
-
-    def __call__(self) -> int:
-        if time.monotonic() - self._measured_at > _MEASURED_S:
-            before = machine_us()
-            told = self._judge.now_us()
-            self._off_us = told - (before + machine_us()) // 2
-            self._measured_at = time.monotonic()
-        return machine_us() + self._off_us
 
 
 class _Known:
