@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import uuid
@@ -18,6 +19,16 @@ from tenant_lifecycle.backups.storage_s3 import S3Storage
 from tenant_lifecycle.sandbox.objects import ObjectServer
 
 WRAPPING = LocalWrapping(bytes(range(32)))
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """On a memory disk where there is one: the tests sync much, and are about logic and crashes, not about a slow disk."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(
+        prefix="tenant-lifecycle-backups-", dir=memory if os.access(memory, os.W_OK) else None
+    ) as name:
+        yield Path(name)
 
 
 @pytest.fixture(scope="session")

@@ -52,8 +52,9 @@ def full_base(part: TenantBackups, sets: Sets, *, shapes: Sequence[Shape] = (NOT
 
 
 def delta_base(
-    part: TenantBackups, parent: Manifest, changed: Sets, gone: Mapping[str, Sequence[bytes]], after: Sets
-) -> Manifest:
+    part: TenantBackups, parent: Manifest, changed: Sets, gone: Mapping[str, Sequence[bytes]], after: Sets,
+    expires_us: int | None = None,
+) -> Manifest:  # fmt: skip
     """A delta; ``after`` is what the sets are with it, for their fingerprints."""
     writer = part.begin_base("blue", BaseKind.DELTA, parent.id, {})
     shapes = {one.set: one for one in (NOTES, OBJECTS)}
@@ -65,7 +66,7 @@ def delta_base(
         if gone.get(name):
             writer.gone(_store(shapes[name]), name, gone[name])
         stored[name] = replace(stored[name], fingerprint=fingerprint(part.fingerprint_key(), after[name]))
-    return writer.commit(stores_of([shapes[name] for name in stored], stored), 4_000, None)
+    return writer.commit(stores_of([shapes[name] for name in stored], stored), 4_000, expires_us)
 
 
 def stores_of(shapes: Sequence[Shape], stored: Mapping[str, SetStored]) -> dict[str, StoreBase]:

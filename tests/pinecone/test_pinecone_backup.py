@@ -11,12 +11,13 @@ from pinecone_pair import Pair, key, vector
 from keyed_backup import FINGERPRINTS, base_of, diffs, go_on, preview_of, writing
 from tenant_lifecycle.errors import Fenced, IntegrityError, StoreBusy, UnmappedData, UsageError, WrongState
 from tenant_lifecycle.model.backup.items import Item
+from tenant_lifecycle.model.backup.shape import opaque
 from tenant_lifecycle.model.backup.vector_value import VectorValue
 from tenant_lifecycle.model.findings import refusals
 from tenant_lifecycle.model.keymap import Family
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.templates import Template
-from tenant_lifecycle.stores.backing import Backs, Captures, Clocked, Previews
+from tenant_lifecycle.stores.backing import Answers, Backs, Captures, Clocked, Previews
 from tenant_lifecycle.stores.erasing import Erasing
 from tenant_lifecycle.stores.pinecone.patience import Patience
 
@@ -95,6 +96,13 @@ def test_items_come_in_order_with_the_time_of_their_reading(full: Pair) -> None:
         assert all(one.at_us > base.at_us for one in items)
     assert base.facts["index"]["values"] == "4 dimensions, cosine"
     assert base.facts["left_out"] == {"answers": "can be made again", "cache": "can be made again"}
+
+
+def test_a_set_that_only_the_log_has_because_it_can_be_made_again_is_no_obstacle(full: Pair) -> None:
+    base = base_of(full.source, "1")
+    base.shapes["cache"], base["cache"] = opaque("cache"), []
+    assert refusals(full.source.check_restore("1", base.shapes, base.facts)) == []  # type: ignore[arg-type]
+    assert preview_of(full.source, base, "1").promote(writing("1"), None, go_on)["cache"] == 1
 
 
 def test_a_base_reads_what_was_written_just_before_however_stale_reads_are(full: Pair) -> None:
@@ -206,6 +214,16 @@ def test_ids_of_both_moments_say_whose_a_namespace_is(full: Pair) -> None:
     full.collections["1"] = frozenset({"old"})
     assert preview.promote(writing("1"), None, go_on)["knowledge"] == 2
     assert ("kb-old", "a") in everything(full) and ("kb-later", "a") not in everything(full)
+
+
+def test_a_preview_can_be_asked_as_the_live_vectors_are(full: Pair) -> None:
+    full.faults(stale_ms=200)
+    full.blue.upsert(vectors=[{"id": "alone", "values": [0.0, -1.0, 0.0, 0.0]}], namespace="1")
+    preview = preview_of(full.source, base_of(full.source, "1"), "1")
+    assert isinstance(preview, Answers)
+    answer = preview.nearest("docs", key("1", "rich"), [0.0, -2.0, 0.0, 0.0], 3)
+    assert answer[0] == key("1", "alone") and len(answer) == 3
+    assert preview.nearest("docs", key("never", "x"), [0.0, 1.0, 0.0, 0.0], 3) == []
 
 
 def test_a_namespace_of_somebody_else_is_never_promoted(full: Pair) -> None:

@@ -24,6 +24,7 @@ from tenant_lifecycle.model.backup import parts
 from tenant_lifecycle.model.backup.items import Item
 from tenant_lifecycle.model.backup.parts import Held, is_part, items_of
 from tenant_lifecycle.model.backup.redis_value import Header, unpacked
+from tenant_lifecycle.model.backup.shape import opaque
 from tenant_lifecycle.model.findings import refusals
 from tenant_lifecycle.model.keymap import TenantIds
 from tenant_lifecycle.model.names import TenantId
@@ -115,6 +116,17 @@ def test_what_can_be_made_again_is_left_out_and_said(full: Pair) -> None:
     base = base_of(full.source, US)
     assert set(base) == {"answers", "profile", "vectors", "named"}
     assert base.facts["left_out"] == {"warm": "can be made again", "sessions": "can be made again"}
+
+
+def test_a_set_that_only_the_log_has_because_it_can_be_made_again_is_no_obstacle(full: Pair) -> None:
+    """The archiver tells of every touched key, also of those that a base leaves out."""
+    base = base_of(full.source, US)
+    base.shapes["sessions"], base["sessions"] = opaque("sessions"), []
+    assert refusals(full.source.check_restore(US, base.shapes, base.facts)) == []
+    preview = preview_of(full.source, base, US)
+    assert preview.fingerprints(FINGERPRINTS)["sessions"].items == 0
+    assert preview.promote(writing(US), None, go_on)["sessions"] == 1
+    assert not full.blue.exists("session:1:a") and full.blue.exists("session:12:x")
 
 
 def test_a_key_without_a_rule_stops_a_base(full: Pair) -> None:

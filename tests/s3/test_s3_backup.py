@@ -25,6 +25,7 @@ from tenant_lifecycle.errors import (
 from tenant_lifecycle.model.backup.items import Item
 from tenant_lifecycle.model.backup.object_value import ObjectHeader
 from tenant_lifecycle.model.backup.parts import PART_BYTES, Held, is_part, items_of
+from tenant_lifecycle.model.backup.shape import opaque
 from tenant_lifecycle.model.findings import refusals
 from tenant_lifecycle.model.keymap import TenantIds
 from tenant_lifecycle.stores.backing import Backs, Captures, CapturesBig, Clocked, Previews, Remembers
@@ -142,6 +143,13 @@ def test_facts_count_versions_and_say_what_is_left_out(kept: Pair) -> None:
     assert (facts["versioning"], facts["objects"]) == ("Enabled", objects)
     assert (facts["versions"], facts["delete_markers"]) == (objects + 2, 1)
     assert facts["left_out"] == {"thumbs": "can be made again", "cache": "can be made again"}
+
+
+def test_a_set_that_only_the_log_has_because_it_can_be_made_again_is_no_obstacle(kept: Pair) -> None:
+    base = base_of(kept.source, US)
+    base.shapes["cache"], base["cache"] = opaque("cache"), []
+    assert refusals(kept.source.check_restore(US, base.shapes, base.facts)) == []
+    assert preview_of(kept.source, base, US).promote(writing(US), None, go_on)["cache"] == 1
 
 
 def test_an_object_without_a_rule_stops_a_base(full: Pair) -> None:

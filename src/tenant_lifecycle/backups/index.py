@@ -77,6 +77,20 @@ def write_index(
     """Store where the contents of new packs are; its name. With too many objects, this one replaces those known."""
     supersedes = known.objects if len(known.objects) >= _MOST_OBJECTS else ()
     packs = [*(known.packs.values() if supersedes else ()), *new]
+    return _put_index(storage, sealer, directory, packs, supersedes)
+
+
+def rewrite_index(
+    storage: Storage, sealer: Sealer, directory: Directory, known: Index, gone: frozenset[str]
+) -> str:
+    """Store everything that is known but the packs that are gone, in place of all that was read; its name."""
+    packs = [pack for sha256, pack in sorted(known.packs.items()) if sha256 not in gone]
+    return _put_index(storage, sealer, directory, packs, known.objects)
+
+
+def _put_index(
+    storage: Storage, sealer: Sealer, directory: Directory, packs: Sequence[PackContents], supersedes: Sequence[str]
+) -> str:  # fmt: skip
     data = sealer.seal(Kind.INDEX, "", _encoded(packs, supersedes))
     name = directory.index(hashlib.sha256(data).hexdigest())
     storage.put(name, data)

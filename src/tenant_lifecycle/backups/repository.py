@@ -6,20 +6,27 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from tenant_lifecycle.backups.contract import Storage
+from tenant_lifecycle.backups.contract import Covered, Storage
 from tenant_lifecycle.backups.formatting import encode_format, read_format
 from tenant_lifecycle.backups.keys import KeyRing, KeyWrapping, canonical, read_wrap
+from tenant_lifecycle.backups.log.journal import TenantLog
+from tenant_lifecycle.backups.log.slot import SlotLog
+from tenant_lifecycle.backups.log.stretch import Line, Stretch
+from tenant_lifecycle.backups.log.timelines import Timelines
 from tenant_lifecycle.backups.manifests import RepositorySigner, Stored
+from tenant_lifecycle.backups.moments.history import History
+from tenant_lifecycle.backups.moments.lines import SlotOf
+from tenant_lifecycle.backups.moments.moment import FoldedMoment
 from tenant_lifecycle.backups.naming import FORMAT, TENANTS, Directory, new_id
 from tenant_lifecycle.backups.place import Place
 from tenant_lifecycle.backups.reader import BaseReader
 from tenant_lifecycle.backups.sealing import Kind, Sealer
 from tenant_lifecycle.backups.writer import Begun, RepositoryBaseWriter
 from tenant_lifecycle.errors import KeyUnavailable, RepositoryDamaged, RepositoryRejected, UsageError
-from tenant_lifecycle.model.backup.items import Item
-from tenant_lifecycle.model.backup.manifest import BaseKind, Manifest
+from tenant_lifecycle.model.backup.items import Frame, Item
+from tenant_lifecycle.model.backup.manifest import BaseKind, Manifest, RestoreWindow
 from tenant_lifecycle.model.names import TenantId
 
 #: The repository's own directory: its keys are no tenant's.
@@ -39,6 +46,8 @@ class Repository:
         self.sealer = Sealer(keys, identity, OWN.tenant_hash)
         self.signer = RepositorySigner(keys.lasting("sign"))
         self._name_key = keys.lasting("name")
+        #: 32 bytes, for the list of the erased.
+        self.exclusion_key = keys.lasting("excluded")
 
     @classmethod
     def create(cls, storage: Storage, wrapping: KeyWrapping) -> Repository:
@@ -73,7 +82,26 @@ class Repository:
 
     def tenant(self, tenant: TenantId) -> TenantBackups:
         """Its part; nothing is written before the first base or segment."""
-        return TenantBackups(tenant, self.place(self.directory(tenant)))
+        return TenantBackups(tenant, self.place(self.directory(tenant)), self.slot)
+
+    def slot(self, line: Line) -> SlotLog:
+        """The change log of one database and all its tenants; a tenant that it does not know yet is given keys."""
+
+        logs: dict[TenantId, TenantLog] = {}
+
+        def log_of(tenant: TenantId) -> TenantLog:
+            if tenant not in logs:
+                backups = self.tenant(tenant)
+                backups.prepare()
+                logs[tenant] = backups.log()
+            return logs[tenant]
+
+        return SlotLog(self.storage, self.sealer, line, log_of)
+
+    def log_in(self, directory: str) -> TenantLog | None:
+        """The log in a tenant's directory, for `SlotLog.compact`; None: its keys were destroyed."""
+        place = self.place(Directory(directory))
+        return TenantLog(self.storage, place.sealer, place.directory) if place.keys.epochs() else None
 
     def directory(self, tenant: TenantId) -> Directory:
         """Where the tenant's objects are."""
@@ -96,7 +124,7 @@ class Repository:
         for directory in self.directories():
             place = self.place(directory)
             if place.keys.epochs():
-                yield TenantBackups(self.tenant_of(place), place)
+                yield TenantBackups(self.tenant_of(place), place, self.slot)
 
     def place(self, directory: Directory) -> Place:
         """A directory with its keys; with an empty path the repository's own."""
@@ -123,9 +151,11 @@ class Repository:
 class TenantBackups:
     """One tenant's part."""
 
-    def __init__(self, tenant: TenantId, place: Place) -> None:
+    def __init__(self, tenant: TenantId, place: Place, slot_of: SlotOf) -> None:
+        """``slot_of`` opens the log that the tenant shares with others."""
         self.tenant = tenant
         self.place = place
+        self._slot_of = slot_of
 
     def prepare(self) -> None:
         """Make the tenant's keys if it has none, and note whose they are. Safe to repeat."""
@@ -183,6 +213,48 @@ class TenantBackups:
         """32 bytes; the same as long as the tenant's keys live."""
         return self.place.keys.lasting("fp")
 
+    def log(self) -> TenantLog:
+        """The tenant's own part of the change log."""
+        return TenantLog(self.place.storage, self.place.sealer, self.place.directory)
+
+    def history(self) -> History:
+        """Its bases and logs as they are now: moments, window, time-lines and marks."""
+        return History(self, self.log(), self._slot_of, _now_us)
+
+    def append(self, store: str, timeline: int, frames: Sequence[Frame], covered: Covered) -> None:
+        """Seal frames into the tenant's own log; durable on return. Repeating it adds nothing."""
+        self.prepare()
+        self.log().append(Line(store, timeline=timeline), frames, Stretch.of(covered))
+
+    def frames(self, store: str, timeline: int, from_position: int, through_us: int) -> Iterator[Frame]:
+        """In order of position, at least up to the first that is behind ``through_us``."""
+        return self.history().frames(store, timeline, from_position, through_us)
+
+    def coverage(self) -> list[Covered]:
+        """What the logs of its bases cover."""
+        return self.history().coverage()
+
+    def window(self) -> RestoreWindow:
+        """Moments that can be restored, and why others cannot."""
+        return self.history().window()
+
+    def moment(self, at_us: int, timeline: int | None = None) -> FoldedMoment:
+        """The tenant as it was. Raises `NotRestorable` with the intervals and the nearest moments."""
+        return self.history().at(at_us, timeline)
+
+    def timeline(self) -> int:
+        """The time-line that is written now; 1 before the first restore in place."""
+        return Timelines(self.log()).current()
+
+    def begin_timeline(self, number: int, begun_us: int, restored_us: int) -> None:
+        """A restore in place put the tenant back to ``restored_us``; what comes from ``begun_us`` on is another line.
+
+        Repeating it changes nothing.
+        """
+        timelines = Timelines(self.log())
+        if number > timelines.current():
+            timelines.begin(number, begun_us, restored_us)
+
     def without_predecessor(self) -> list[str]:
         """Ids of bases whose predecessor is not there: rightly for the oldest that retention left, else it was taken."""
         names = self.place.manifest_names()
@@ -202,6 +274,10 @@ class TenantBackups:
         except KeyUnavailable:
             return False
         return bool(json.loads(said)["tenant"] == self.tenant)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
 
 
 def _make(storage: Storage, wrapping: KeyWrapping) -> None:

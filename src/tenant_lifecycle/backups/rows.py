@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tenant_lifecycle.backups.sealing import ID_BYTES
@@ -22,7 +22,6 @@ from tenant_lifecycle.model.backup.items import Cell
 
 ROWS = b"\x01"
 ITEM, GONE = 0, 1
-_ONE_BYTE = [bytes([number]) for number in range(128)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +44,22 @@ class Record:
     cells: tuple[Lying, ...] | None
 
 
-def varint(number: int) -> bytes:
-    """A number of at least 0."""
-    if number < 128:
-        return _ONE_BYTE[number]
+def _varint(number: int) -> bytes:
     out = bytearray()
     while number > 127:
         out.append(number & 127 | 128)
         number >>= 7
     out.append(number)
     return bytes(out)
+
+
+#: Nearly every number is one of these.
+_SHORT = [_varint(number) for number in range(1 << 12)]
+
+
+def varint(number: int) -> bytes:
+    """A number of at least 0."""
+    return _SHORT[number] if number < len(_SHORT) else _varint(number)
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
@@ -77,17 +82,21 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
 def encode(record: Record) -> bytes:
     """The record's bytes."""
     if record.cells is None:
-        return b"".join((_ONE_BYTE[GONE], varint(len(record.key)), record.key))
-    parts = [
-        _ONE_BYTE[ITEM], varint(len(record.key)), record.key, varint(record.at_us), varint(len(record.cells)),
-    ]  # fmt: skip
-    for cell in record.cells:
+        return b"".join((_SHORT[GONE], varint(len(record.key)), record.key))
+    return encode_item(record.key, record.at_us, record.cells)
+
+
+def encode_item(key: bytes, at_us: int, cells: Sequence[Lying]) -> bytes:
+    """The bytes of an item's record."""
+    parts = [_SHORT[ITEM], varint(len(key)), key, varint(at_us), varint(len(cells))]
+    for cell in cells:
         if cell is None:
-            parts.append(b"\0")
+            parts.append(_SHORT[0])
         elif isinstance(cell, Chunks):
-            parts += (b"\1", varint(len(cell.ids)), *cell.ids)
+            parts += (_SHORT[1], varint(len(cell.ids)), *cell.ids)
         else:
-            parts += (varint(len(cell) + 2), cell)
+            parts.append(varint(len(cell) + 2))
+            parts.append(cell)
     return b"".join(parts)
 
 

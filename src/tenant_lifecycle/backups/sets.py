@@ -14,11 +14,20 @@ from dataclasses import dataclass, field
 from tenant_lifecycle.backups.chunks import cut
 from tenant_lifecycle.backups.listings import LISTING, LISTING_BYTES, BlockEntry
 from tenant_lifecycle.backups.packs import PackWriter
-from tenant_lifecycle.backups.rows import ROWS, Chunks, Lying, Record, encode, read_varint, varint
+from tenant_lifecycle.backups.rows import (
+    ROWS,
+    Chunks,
+    Lying,
+    Record,
+    encode,
+    encode_item,
+    read_varint,
+    varint,
+)
 from tenant_lifecycle.backups.sealing import ID_BYTES
 from tenant_lifecycle.backups.sorting import Sorter
 from tenant_lifecycle.errors import InvariantViolated
-from tenant_lifecycle.model.backup.fingerprint import Fingerprint, item_hash
+from tenant_lifecycle.model.backup.fingerprint import Fingerprint
 from tenant_lifecycle.model.backup.items import Cell, Item
 from tenant_lifecycle.model.backup.manifest import SetStored
 from tenant_lifecycle.model.backup.shape import Shape
@@ -27,6 +36,7 @@ from tenant_lifecycle.model.backup.shape import Shape
 LEAST_BLOCK, MOST_BLOCK = 256 << 10, 1 << 20
 #: Cells from here on are contents of their own.
 LARGE_CELL = 64 << 10
+_NO_CHUNKS = varint(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +53,17 @@ class SetWriter:
     def __init__(self, packs: PackWriter, keys: WritingKeys) -> None:
         self._packs = packs
         self._keys = keys
-        self._items = self._total = self._raw = self._stored = 0
+        self._prints = Fingerprint()
+        self._raw = self._stored = 0
 
     def items(self, shape: Shape, items: Iterable[Item]) -> tuple[tuple[bytes, ...], SetStored]:
         """Store them, in bounded memory and any order; the ids of their listings, and what is to be said of them."""
         listings = self._sorted_and_stored(self._encoded(shape, item) for item in items)
-        prints = Fingerprint(self._items, self._total % (1 << 256))
-        return listings, SetStored(shape, prints, self._raw, self._stored)
+        return listings, SetStored(shape, self._prints, self._raw, self._stored)
 
     def gone(self, keys: Iterable[bytes]) -> tuple[bytes, ...]:
         """Store that these keys are not there any more; the ids of their listings."""
-        return self._sorted_and_stored((key, varint(0) + encode(Record(key, 0, None))) for key in keys)
+        return self._sorted_and_stored((key, _NO_CHUNKS + encode(Record(key, 0, None))) for key in keys)
 
     def _sorted_and_stored(self, pairs: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, ...]:
         with Sorter() as sorter:
@@ -67,13 +77,15 @@ class SetWriter:
                 f"an item of {item.set!r} with {len(item.cells)} cells was written into the set {shape.set!r}, "
                 f"whose shape has {len(shape.columns)}"
             )
-        self._items += 1
-        self._total += item_hash(self._keys.fingerprint, item)
-        self._raw += len(item.key) + sum(len(cell) for cell in item.cells if cell is not None)
+        size = sum(map(len, filter(None, item.cells)))
+        self._prints = self._prints.plus(self._keys.fingerprint, item)
+        self._raw += len(item.key) + size
+        if size < LARGE_CELL:
+            return item.key, _NO_CHUNKS + encode_item(item.key, item.at_us, item.cells)
         cells = tuple(self._lying(cell) for cell in item.cells)
         chunks = [one for cell in cells if isinstance(cell, Chunks) for one in cell.ids]
         # The chunks stand in front while the record is sorted, so that its block knows them.
-        return item.key, b"".join((varint(len(chunks)), *chunks, encode(Record(item.key, item.at_us, cells))))
+        return item.key, b"".join((varint(len(chunks)), *chunks, encode_item(item.key, item.at_us, cells)))
 
     def _lying(self, cell: Cell) -> Lying:
         if cell is None or len(cell) < LARGE_CELL:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tenant_lifecycle.backups.contract import BaseWriter, Covered, Moment, Storage, TenantRepository
+from tenant_lifecycle.backups.care import mirror as mirroring
+from tenant_lifecycle.backups.contract import Storage, TenantRepository
 from tenant_lifecycle.backups.keys import KeyWrapping, LocalWrapping
-from tenant_lifecycle.backups.repository import Repository, TenantBackups
+from tenant_lifecycle.backups.repository import Repository
 from tenant_lifecycle.backups.storage_folder import FolderStorage
 from tenant_lifecycle.backups_file import BackupsConfig, RepositoryConfig
-from tenant_lifecycle.errors import ConfigError, LifecycleError, NotRestorable
+from tenant_lifecycle.errors import ConfigError, LifecycleError
 from tenant_lifecycle.evidence_file import KeyConfig
-from tenant_lifecycle.model.backup.items import Frame
-from tenant_lifecycle.model.backup.manifest import BaseKind, RestoreWindow
 from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.model.names import TenantId
 
@@ -26,61 +25,25 @@ def open_repository(config: BackupsConfig) -> Repository:
         ConfigError: there is none, or its key cannot be read.
         RepositoryError: it does not answer, refuses, or was made with another key.
     """
-    return open_place(_configured(config))
+    return open_place(configured(config))
 
 
 def tenant_part(config: BackupsConfig, tenant: TenantId) -> TenantRepository:
     """One tenant's part. Raises as `open_repository`."""
-    return BasesAlone(open_repository(config).tenant(tenant))
+    return open_repository(config).tenant(tenant)
 
 
-class BasesAlone:
-    """One tenant's bases where no change log is kept: no moment but theirs can be restored."""
+def open_mirror(config: BackupsConfig, home: Repository) -> Repository | None:
+    """The second region's copy of this repository, begun if its place is empty; None: there is none.
 
-    def __init__(self, bases: TenantBackups) -> None:
-        self.tenant = bases.tenant
-        self._bases = bases
-        self.manifests = bases.manifests
-        self.items = bases.items
-        self.fingerprint_key = bases.fingerprint_key
-
-    def begin_base(
-        self,
-        environment: str,
-        kind: BaseKind,
-        parent: str | None,
-        labels: Mapping[str, str],
-        timeline: int = 1,
-        tier: str = "",
-    ) -> BaseWriter:
-        return self._bases.begin_base(environment, kind, parent, labels, timeline=timeline, tier=tier)
-
-    def append(self, store: str, timeline: int, frames: Sequence[Frame], covered: Covered) -> None:  # noqa: ARG002
-        raise self._no_log()
-
-    def frames(self, store: str, timeline: int, from_position: int, through_us: int) -> Iterator[Frame]:  # noqa: ARG002
-        raise self._no_log()
-
-    def coverage(self) -> list[Covered]:
-        return []
-
-    def window(self) -> RestoreWindow:
-        return RestoreWindow((), ())
-
-    def moment(self, at_us: int, timeline: int | None = None) -> Moment:  # noqa: ARG002
-        raise self._no_log()
-
-    def _no_log(self) -> NotRestorable:
-        bases = ", ".join(one.id for one in self.manifests()[-3:]) or "none yet"
-        return NotRestorable(
-            f"no change log of tenant {self.tenant!r} is kept, so only bases can be restored",
-            next_step=f"name one (the newest: {bases})",
-        )
-
-
-def open_mirror(config: BackupsConfig) -> Repository | None:
-    """The second region's copy; None: there is none. Raises as `open_repository`."""
-    return None if config.mirror is None else open_place(config.mirror)
+    Raises:
+        ConfigError: its key cannot be read.
+        RepositoryError: it does not answer, refuses, or holds another repository.
+    """
+    place = config.mirror
+    if place is None:
+        return None
+    return mirroring.open_mirror(home, open_storage(place), open_wrapping(place.key))
 
 
 def open_place(place: RepositoryConfig) -> Repository:
@@ -123,20 +86,25 @@ def open_wrapping(key: KeyConfig, environ: Mapping[str, str] = os.environ) -> Ke
 
 def repository_findings(config: BackupsConfig) -> list[Finding]:
     """For `doctor`: whether the repository and its mirror can be opened with the keys that are configured."""
-    places = {"repository": config.repository, "mirror": config.mirror}
-    return [_finding(name, place) for name, place in places.items() if place is not None]
+    if config.repository is None:
+        return []
+    found = [_finding("repository", config.repository, lambda: open_repository(config))]
+    if config.mirror is not None:
+        found.append(_finding("mirror", config.mirror, lambda: open_mirror(config, open_repository(config))))
+    return found
 
 
-def _finding(name: str, place: RepositoryConfig) -> Finding:
+def _finding(name: str, place: RepositoryConfig, opened: Callable[[], object]) -> Finding:
     code = f"backups.{name}"
     try:
-        open_place(place)
+        opened()
     except LifecycleError as error:
         return Finding(code, Severity.REFUSAL, str(error), error.next_step, place.place)
     return Finding(code, Severity.OK, f"the {name} opens with its key", subject=place.place)
 
 
-def _configured(config: BackupsConfig) -> RepositoryConfig:
+def configured(config: BackupsConfig) -> RepositoryConfig:
+    """Where the repository is. Raises ConfigError if nobody said so."""
     if config.repository is None:
         raise ConfigError(
             "lifecycle.yaml has no section backups, so nobody has backups",

@@ -51,7 +51,7 @@ def base_and_delta(part: TenantBackups, seed: int) -> dict[str, Items]:
     first = full_base(part, items)
     after = {**items, "public.notes": [*items["public.notes"][1:], note(99, b"new")]}
     gone = {"public.notes": [items["public.notes"][0].key]}
-    second = delta_base(part, first, {"public.notes": [note(99, b"new")]}, gone, after)
+    second = delta_base(part, first, {"public.notes": [note(99, b"new")]}, gone, after, 5_000)
     return {
         one.id: {name: in_order(of) for name, of in held.items()}
         for one, held in ((first, items), (second, after))

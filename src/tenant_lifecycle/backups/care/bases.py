@@ -10,6 +10,7 @@ from tenant_lifecycle.backups.care.inspection import Inspection, Tick
 from tenant_lifecycle.backups.care.references import dangling, references_of
 from tenant_lifecycle.backups.care.report import Level, Problem
 from tenant_lifecycle.backups.care.tenantview import TenantView
+from tenant_lifecycle.backups.log.journal import TenantLog
 from tenant_lifecycle.backups.manifests import Stored
 from tenant_lifecycle.backups.naming import Directory
 from tenant_lifecycle.backups.place import Place
@@ -28,7 +29,7 @@ def check_bases(seen: Inspection, level: Level, tick: Tick) -> None:
         seen.problems += [*bases.problems, *_closed(seen, directory, bases)]
         if level < Level.BASES:
             continue
-        seen.problems += _chain(seen, bases)
+        seen.problems += [*_chain(seen, bases), *_log(seen.place(directory))]
         for name, stored in bases.stored.items():
             tick()
             wrong = list(_adds_up(seen.place(directory), name, stored, tick))
@@ -66,6 +67,17 @@ def _chain(seen: Inspection, bases: TenantView) -> Iterator[Problem]:
     for name, stored in bases.stored.items():
         if stored.previous is not None and stored.previous not in known:
             yield Problem(f"{name}#previous", f"{name}: the base before it was taken away", missing=True)
+
+
+def _log(place: Place) -> Iterator[Problem]:
+    """Every segment follows the one before it, and has the frames that it says."""
+    log = TenantLog(place.storage, place.sealer, place.directory)
+    try:
+        for line in log.lines():
+            for _ in log.frames(line, 0):
+                pass
+    except (IntegrityError, KeyUnavailable) as exc:
+        yield Problem(place.directory.below("log/#chain"), str(exc), missing=True)
 
 
 def _adds_up(place: Place, name: str, stored: Stored, tick: Tick) -> Iterator[Problem]:

@@ -141,8 +141,10 @@ def _only_in(mirror: Repository, seen: Inspection) -> Iterator[Problem]:
 
 
 def _let_go(seen: Inspection, name: str) -> bool:
-    """Whether it is marked for deletion, or a key that was destroyed."""
+    """Whether it was let go, is marked for it, is short-lived, or is a key that was destroyed."""
     directory = directory_of(name)
+    if name in seen.ledger.gone or sort_of(name) is Sort.STAGED:
+        return True
     if sort_of(name) is Sort.KEY:
         return name.removesuffix("wrap") + "shredded" in seen.listed
     return directory.tomb(name) in seen.listed

@@ -8,7 +8,9 @@ from tenant_lifecycle.backups.care.inspection import Inspection
 from tenant_lifecycle.backups.care.objects import Sort, directory_of, sort_of
 from tenant_lifecycle.backups.care.report import Damage, Problem
 from tenant_lifecycle.backups.care.tenantview import TenantView
+from tenant_lifecycle.backups.log.segment import heading_of
 from tenant_lifecycle.backups.naming import content_digest
+from tenant_lifecycle.errors import IntegrityError
 
 
 def damages(seen: Inspection, problems: Sequence[Problem]) -> Iterator[Damage]:
@@ -19,7 +21,8 @@ def damages(seen: Inspection, problems: Sequence[Problem]) -> Iterator[Damage]:
         bases: tuple[str, ...] = ()
         if directory.path and not seen.shredded(directory):
             bases = tuple(_bases(seen.view(directory), problem.name))
-        yield Damage(problem, sort_of(name).value, directory.path, bases)
+        since = _since(seen, name) if sort_of(name) is Sort.SEGMENT else None
+        yield Damage(problem, sort_of(name).value, directory.path, bases, since)
 
 
 def _bases(bases: TenantView, name: str) -> Iterator[str]:
@@ -41,3 +44,16 @@ def _needs(bases: TenantView, manifest: str, name: str) -> bool:
     if sort_of(name) is Sort.MANIFEST:
         return bases.stored[manifest].manifest.parent == content_digest(name)
     return sort_of(name) is Sort.INDEX or "/keys/" in name
+
+
+def _since(seen: Inspection, name: str) -> int | None:
+    """When the segment begins, if its heading can be read; else when one before it ends."""
+    line = name.rpartition("/")[0]
+    before = [one for one in seen.listed if one.rpartition("/")[0] == line and one <= name]
+    for one in reversed(before):
+        try:
+            stretch = heading_of(one, seen.repository.storage.get(one)).stretch
+        except IntegrityError:
+            continue
+        return stretch.from_us if one == name else stretch.through_us
+    return None

@@ -41,6 +41,8 @@ class Ledger:
     opened_at: dict[str, float] = field(default_factory=dict)
     #: Directory and id of a base -> when it passed level L3 last.
     bases_at: dict[tuple[str, str], float] = field(default_factory=dict)
+    #: Names of objects that were rightly deleted.
+    gone: set[str] = field(default_factory=set)
     #: SHA-256 of manifests that were rightly deleted, hex.
     let_go: set[str] = field(default_factory=set)
     #: Notes that could not be read, with the reason.
@@ -53,12 +55,14 @@ class Ledger:
     def _add(self, body: Mapping[str, object]) -> None:
         at = int(str(body["at_us"])) / 1_000_000
         for name in _strings(body["gone"]):
+            self.gone.add(name)
             self.objects.pop(name, None)
             self.opened_at.pop(name, None)
         self.let_go.update(_strings(body["digests"]))
         for row in _rows(body["objects"]):
             seen = Verified(str(row[0]), int(str(row[1])), str(row[2]), int(str(row[3])))
             self.objects[seen.name] = seen
+            self.gone.discard(seen.name)
             if seen.level >= 2:
                 self.opened_at[seen.name] = at
         for row in _rows(body["bases"]):

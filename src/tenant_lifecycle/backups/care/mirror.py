@@ -8,7 +8,7 @@ damage does not spread.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tenant_lifecycle.backups.care.inspection import Tick
@@ -85,17 +85,20 @@ def copy(
     target: Repository,
     wanted: Wanted = lambda _: True,
     *,
+    without: Collection[str] = (),
     tick: Tick = lambda: None,
     now: Callable[[], float] = time.time,
 ) -> Mirrored:
     """Copy what the target has not. Cut off anywhere, it is repeated; what is there already is left alone.
+
+    ``without``: names that are not copied, because the target let them go.
 
     Raises:
         RepositoryError: one of the two does not answer, or refuses.
     """
     began, here = time.monotonic(), _listed(source)
     there = _listed(target)
-    missing = _missing(here, there, wanted)
+    missing = [one for one in _missing(here, there, wanted) if one.name not in without]
     keys = sum(_copy_keys(source, target, one) for one in _directories(here) if wanted(one))
     damaged: list[Problem] = []
     objects = size = 0

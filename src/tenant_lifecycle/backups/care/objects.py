@@ -16,6 +16,8 @@ from tenant_lifecycle.backups.care.signed import Signs, read_signed
 from tenant_lifecycle.backups.formatting import decode_format
 from tenant_lifecycle.backups.index import open_index
 from tenant_lifecycle.backups.keys import read_wrap, shredded_mark
+from tenant_lifecycle.backups.log.flush import FRONT_BYTES, front_length, ledger_length, open_ledger
+from tenant_lifecycle.backups.log.segment import digest_of
 from tenant_lifecycle.backups.manifests import SIGNATURE_BYTES, open_manifest, signed_part
 from tenant_lifecycle.backups.naming import TENANTS, Directory, content_digest
 from tenant_lifecycle.backups.packs import check_pack
@@ -56,8 +58,8 @@ _NAMES: tuple[tuple[re.Pattern[str], Sort], ...] = tuple(
         (rf"t/{_HEX}/packs/[0-9a-f]{{2}}/{_HEX}\.pack", Sort.PACK),
         (rf"t/{_HEX}/index/{_HEX}\.idx", Sort.INDEX),
         (rf"t/{_HEX}/log/.+\.seg", Sort.SEGMENT),
-        (rf"{_DIRECTORY}coverage/.+", Sort.COVERAGE),
-        (r"staging/.+", Sort.STAGED),
+        (r"slots/.+\.cov", Sort.COVERAGE),
+        (r"slots/.+\.stg", Sort.STAGED),
         (rf"{_DIRECTORY}tomb/.+\.tomb", Sort.TOMB),
         (r"(?:care|verify)/.+", Sort.NOTE),
         (r"aside/.+", Sort.ASIDE),
@@ -160,7 +162,6 @@ _CLOSED: Mapping[Sort, Callable[[str, bytes, Signs], None]] = {
     Sort.SHREDDED: _shredded,
     Sort.TENANT: _sealed,
     Sort.SEGMENT: _sealed,
-    Sort.STAGED: _sealed,
     Sort.COVERAGE: _sealed,
     Sort.PACK: _content_named,
     Sort.INDEX: _content_named,
@@ -180,6 +181,22 @@ def _open_sealed(place: Place, name: str, data: bytes) -> None:
     place.sealer.open(header.kind, name, data)
 
 
+def _open_flush(place: Place, name: str, data: bytes) -> None:
+    """Of the repository, as the ledger in it is; the ledger has the digests of the tenants' parts."""
+    begins = front_length(ledger_length(name, data))
+    ledger = open_ledger(place.sealer, name, data[FRONT_BYTES:begins])
+    parts = [one for one in ledger.parts.values() if one.length]
+    for one in parts:
+        if digest_of(data[begins + one.offset : begins + one.offset + one.length]) != one.digest:
+            raise RepositoryDamaged(f"{name}: the part of {one.tenant} was changed")
+    if begins + sum(one.length for one in parts) != len(data):
+        raise RepositoryDamaged(f"{name}: has other parts than its ledger says")
+
+
+def _open_ledger(place: Place, name: str, data: bytes) -> None:
+    open_ledger(place.sealer, name, data)
+
+
 def _open_pack(place: Place, name: str, data: bytes) -> None:
     check_pack(place.sealer, place.keys, name, data)
 
@@ -196,8 +213,8 @@ _OPENED: Mapping[Sort, Callable[[Place, str, bytes], None]] = {
     Sort.KEY: _open_key,
     Sort.TENANT: _open_sealed,
     Sort.SEGMENT: _open_sealed,
-    Sort.STAGED: _open_sealed,
-    Sort.COVERAGE: _open_sealed,
+    Sort.STAGED: _open_flush,
+    Sort.COVERAGE: _open_ledger,
     Sort.PACK: _open_pack,
     Sort.INDEX: _open_index,
     Sort.MANIFEST: _open_manifest,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tenant_lifecycle.backups.care import mirror as mirroring
+from tenant_lifecycle.backups.care.ledger import read_ledger
 from tenant_lifecycle.backups.care.objects import Sort, check_opened, directory_of, sort_of
 from tenant_lifecycle.backups.care.report import Damage, Report
 from tenant_lifecycle.backups.contract import Storage
@@ -33,7 +34,7 @@ def check_and_mend(check: Callable[[], Report], home: Repository, mirror: Reposi
     if mirror is None:
         return replace(first, damages=tuple(replace(one, unmended=NO_COPY) for one in first.damages))
     reasons = {one.problem.name: why for one in first.damages if (why := _mend(home, mirror, one))}
-    mirroring.copy(mirror, home)
+    mirroring.copy(mirror, home, without=read_ledger(home.storage, home.signer).gone)
     second = {one.problem.name: one for one in check().damages}
     damages = [_judged(one, second, reasons, mirror) for one in first.damages]
     new = [one for name, one in second.items() if name not in {old.problem.name for old in first.damages}]

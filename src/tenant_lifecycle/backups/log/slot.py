@@ -159,15 +159,17 @@ class SlotLog:
             for ledger in self.ledgers()
         ]
 
-    def compact(self, tenants: Callable[[str], TenantLog]) -> int:
-        """Move whole runs of flushes into tenants' own logs; how many flushes. ``tenants`` opens one by its directory.
+    def compact(self, tenants: Callable[[str], TenantLog | None]) -> int:
+        """Move whole runs of flushes into tenants' own logs; how many flushes.
+
+        ``tenants`` opens the log in a directory; None: that tenant's keys were destroyed, and its parts are left.
 
         Raises:
             LeaseLost: somebody else compacts.
         """
         moved = 0
         for run in _runs(self._behind()):
-            parts = [self._moved(tenants(tenant), run) for tenant in _named(run)]
+            parts = [self._moved(tenant, tenants(tenant), run) for tenant in _named(run)]
             self._write_ledger(run, parts)
             moved += len(run)
         return moved
@@ -256,9 +258,10 @@ class SlotLog:
         last = max((ledger.heading.number for ledger in self.compacted()), default=0)
         return [ledger for ledger in self.ledgers() if ledger.heading.number > last]
 
-    def _moved(self, log: TenantLog, run: Sequence[Ledger]) -> Part:
+    def _moved(self, tenant: str, log: TenantLog | None, run: Sequence[Ledger]) -> Part:
         """One tenant's frames of a run of flushes, appended to its own log."""
-        tenant = log.directory.path
+        if log is None:
+            return Part(tenant, Content(), broken="the tenant's keys were destroyed")
         mine = [(ledger, ledger.parts[tenant]) for ledger in run if tenant in ledger.parts]
         frames = [frame for ledger, part in mine if part.length for frame in self.read(log, ledger, part)]
         broken = next((part.broken for _, part in mine if part.broken), "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from tenant_lifecycle.backups.contract import Covered
 from tenant_lifecycle.backups.log.journal import TenantLog
 from tenant_lifecycle.backups.log.timelines import Timelines
 from tenant_lifecycle.backups.moments import refusals
@@ -12,14 +13,11 @@ from tenant_lifecycle.backups.moments.cut import Cut, before_position, before_tr
 from tenant_lifecycle.backups.moments.doubts import Doubts, of_base
 from tenant_lifecycle.backups.moments.lines import LineLog, SlotOf, lines_of
 from tenant_lifecycle.backups.moments.moment import Bases, FoldedMoment
-from tenant_lifecycle.backups.moments.replay import reaches
+from tenant_lifecycle.backups.moments.replay import INVERSION_US, reaches
 from tenant_lifecycle.backups.moments.window import Reach, contains, intervals, run_from, window
-from tenant_lifecycle.errors import UsageError
+from tenant_lifecycle.errors import NotRestorable, UsageError
 from tenant_lifecycle.model.backup.items import Frame
 from tenant_lifecycle.model.backup.manifest import Manifest, RestoreWindow, StoreBase
-
-#: Commit times differ from the order of commits by less than this, microseconds.
-_INVERSION_US = 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +87,27 @@ class History:
         """The moment before this transaction's commit, by its 64-bit number."""
         return self._before(store, lambda frames: before_transaction(store, frames, xid))
 
+    def frames(self, store: str, timeline: int, from_position: int, through_us: int) -> Iterator[Frame]:
+        """Of one store's log, in order of positions; at least up to the first that is behind ``through_us``.
+
+        Raises:
+            NotRestorable: no log has that position.
+        """
+        for line in self._lines_of(store, timeline):
+            if run_from(line.coverage(), from_position) is not None:
+                return line.frames(from_position, through_us)
+        raise NotRestorable(f"no change log of {store} on time-line {timeline} has position {from_position}")
+
+    def coverage(self) -> list[Covered]:
+        """What the logs that go on from its bases cover."""
+        places = {(store, one.timeline) for one in self._bases.manifests() for store in one.stores}
+        return [
+            stretch.covered(line.line, timeline)
+            for store, timeline in sorted(places)
+            for line in self._lines_of(store, timeline)
+            for stretch, broken in line.coverage() if not broken
+        ]  # fmt: skip
+
     def reachable(self) -> list[Reachable]:
         """Every base, oldest first, with how far its logs go."""
         return [self._reachable(manifest) for manifest in self._bases.manifests() if manifest.stores]
@@ -104,11 +123,20 @@ class History:
 
     def _line(self, manifest: Manifest, base: StoreBase) -> tuple[LineLog, Reach]:
         """The line that goes on furthest from the base."""
-        place = (base.store, manifest.environment, manifest.timeline)
+        lines = self._lines(base.store, manifest.environment, manifest.timeline)
+        return max(((line, self._reach(base, line)) for line in lines), key=lambda one: one[1].to_us)
+
+    def _lines(self, store: str, environment: str, timeline: int) -> list[LineLog]:
+        place = (store, environment, timeline)
         if place not in self._known:
             self._known[place] = lines_of(self._log, self._slot_of, *place)
-        found = [(line, self._reach(base, line)) for line in self._known[place]]
-        return max(found, key=lambda one: one[1].to_us)
+        return self._known[place]
+
+    def _lines_of(self, store: str, timeline: int) -> list[LineLog]:
+        """Of a store in every environment that a base of the time-line was made in, each once."""
+        bases = [one for one in self._bases.manifests() if store in one.stores and one.timeline == timeline]
+        found = {line.line: line for one in bases for line in self._lines(store, one.environment, timeline)}
+        return list(found.values())
 
     def _reach(self, base: StoreBase, line: LineLog) -> Reach:
         run = run_from(line.coverage(), base.log_from)
@@ -125,8 +153,8 @@ class History:
     def _reaches(self, one: Reachable, cut: Cut) -> bool:
         """Whether everything in the base came before the cut: not always so where commits' times are out of order."""
         return all(
-            cut.at_us > base.at_us + _INVERSION_US
-            or reaches(base, one.lines[store].frames(base.log_from, cut.through_us(store)), cut)
+            cut.at_us > base.at_us + INVERSION_US
+            or reaches(base, one.lines[store].frames(base.log_from, base.at_us + INVERSION_US), cut)
             for store, base in one.manifest.stores.items()
         )
 

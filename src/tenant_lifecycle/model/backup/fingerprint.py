@@ -8,9 +8,9 @@ items are left out: the item that names them by their digests stands for them (`
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tenant_lifecycle.model.backup.items import Item
 from tenant_lifecycle.model.backup.parts import is_part
@@ -38,10 +38,19 @@ class Fingerprint:
 
 def item_hash(key: bytes, item: Item) -> int:
     """HMAC-SHA256 of the item's set, key and cells, each with its length; ``key`` is 32 bytes."""
-    parts = (item.set.encode(), item.key, *item.cells)
-    # A zero and eight bytes of length: no length begins like a NULL.
-    encoded = b"".join([b"\xff" if part is None else len(part).to_bytes(9, "big") + part for part in parts])
-    return int.from_bytes(hmac.digest(key, encoded, hashlib.sha256), "big")
+    encoded = []
+    for part in (item.set.encode(), item.key, *item.cells):
+        if part is None:
+            encoded.append(b"\xff")
+        else:
+            length = len(part)
+            encoded.append(_LENGTHS[length] if length < len(_LENGTHS) else _length(length))
+            encoded.append(part)
+    before, behind = _states(key)
+    inner, outer = before.copy(), behind.copy()
+    inner.update(b"".join(encoded))
+    outer.update(inner.digest())
+    return int.from_bytes(outer.digest(), "big")
 
 
 def fingerprint(key: bytes, items: Iterable[Item]) -> Fingerprint:
@@ -52,3 +61,18 @@ def fingerprint(key: bytes, items: Iterable[Item]) -> Fingerprint:
             continue
         count, total = count + 1, total + item_hash(key, item)
     return Fingerprint(count, total % _MODULUS)
+
+
+def _length(length: int) -> bytes:
+    return b"\x00" + length.to_bytes(8, "big")
+
+
+_LENGTHS = [_length(length) for length in range(1024)]
+
+
+@lru_cache(maxsize=64)
+def _states(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
+    """SHA-256 after the key's block, inside and outside (RFC 2104): going on from there is twice as fast as from the key."""
+    padded = key.ljust(64, b"\0")
+    inner, outer = (bytes(byte ^ pad for byte in padded) for pad in (0x36, 0x5C))
+    return hashlib.sha256(inner), hashlib.sha256(outer)

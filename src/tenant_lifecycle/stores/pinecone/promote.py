@@ -155,7 +155,7 @@ def promote(spaces: Spaces, writing: Writing, sets: Sequence[str] | None, check:
     for name in wanted:
         changed[name] = sum(_promote(both, feed, namespace) for namespace in both.namespaces(name))
     for name, family in both.resolved.families.items() if sets is None else ():
-        if family.treatment is not Treatment.MOVE:
+        if family.treatment is not Treatment.MOVE and name not in changed:
             changed[name] = sum(_drop(both, feed, one) for one in both.namespaces(name))
     return changed
 

@@ -8,7 +8,6 @@ from typing import Any
 from tenant_lifecycle.errors import StoreError
 from tenant_lifecycle.model.backup.shape import Shape
 from tenant_lifecycle.model.findings import Finding, Severity, unanswered
-from tenant_lifecycle.stores.keyed import kept_sets
 from tenant_lifecycle.stores.pinecone.backup import fields
 from tenant_lifecycle.stores.pinecone.probe import probe
 from tenant_lifecycle.stores.pinecone.side import Side
@@ -37,7 +36,7 @@ def _fields(side: Side, facts: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _sets(side: Side, shapes: Mapping[str, Shape]) -> Iterator[Finding]:
-    if strange := sorted(set(shapes) - set(kept_sets(side.key_map))):
+    if strange := sorted(set(shapes) - set(side.key_map.families)):
         yield refuse(
             side.name, "unmapped", f"no family in ownership.yaml for {', '.join(strange)}, which the base has",
             "add the families, or restore the others only",

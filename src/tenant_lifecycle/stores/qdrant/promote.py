@@ -20,7 +20,6 @@ from tenant_lifecycle.stores.base import Check, Feed
 from tenant_lifecycle.stores.keyed import About, check_writing, chosen, kind_of, printable, set_diff
 from tenant_lifecycle.stores.qdrant import keys as keyform
 from tenant_lifecycle.stores.qdrant import ours
-from tenant_lifecycle.stores.qdrant.backup import sets as kept
 from tenant_lifecycle.stores.qdrant.client import point_id
 from tenant_lifecycle.stores.qdrant.comparing import cosine
 from tenant_lifecycle.stores.qdrant.keys import PointId
@@ -160,7 +159,7 @@ def promote(beside: Beside, writing: Writing, sets: Sequence[str] | None, check:
         name: sum(_promote(both, feed, name, one, check) for one in both.collections(name)) for name in wanted
     }
     for name in both.resolved.families if sets is None else ():
-        if both.side.treatment(name) is not Treatment.MOVE and name not in kept(both.side):
+        if both.side.treatment(name) is not Treatment.MOVE and name not in changed:
             changed[name] = sum(_empty(both, feed, one, check) for one in both.collections(name))
     return changed
 

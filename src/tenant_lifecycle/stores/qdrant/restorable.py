@@ -8,7 +8,7 @@ from typing import Any
 from tenant_lifecycle.errors import StoreError
 from tenant_lifecycle.model.backup.shape import Shape
 from tenant_lifecycle.model.findings import Finding, Severity, unanswered
-from tenant_lifecycle.stores.qdrant.backup import described, sets
+from tenant_lifecycle.stores.qdrant.backup import described
 from tenant_lifecycle.stores.qdrant.preflight import probe
 from tenant_lifecycle.stores.qdrant.side import Side
 
@@ -42,7 +42,7 @@ def _vectors(told: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _sets(side: Side, shapes: Mapping[str, Shape]) -> Iterator[Finding]:
-    if strange := sorted(set(shapes) - set(sets(side))):
+    if strange := sorted(set(shapes) - {side.shared, *side.key_map.families}):
         message = f"no family in ownership.yaml for {', '.join(strange)}, which the base has"
         step = "add the families, or restore the others only"
         yield Finding("qdrant.unmapped", Severity.REFUSAL, message, step, side.name)

@@ -173,7 +173,8 @@ def promote(area: Area, writing: Writing, sets: Sequence[str] | None, check: Che
                 different = [one for one in page if not one.equal]
                 _write(both, feed, name, different, check)
                 changed[name] += len(different)
-        for name in area.server.whose.sets(Treatment.WARM, Treatment.SKIP) if sets is None else ():
+        again = area.server.whose.sets(Treatment.WARM, Treatment.SKIP) if sets is None else []
+        for name in (one for one in again if one not in changed):
             changed[name] = 0
             for keys in both.live(name):
                 check()

@@ -29,7 +29,7 @@ def check_restore(server: Server, shapes: Mapping[str, Shape], facts: Mapping[st
 
 
 def _sets(server: Server, shapes: Mapping[str, Shape]) -> Iterator[Finding]:
-    if strange := sorted(set(shapes) - set(server.whose.sets(Treatment.MOVE))):
+    if strange := sorted(set(shapes) - set(server.whose.sets(*Treatment))):
         yield refuse(
             server.name, "redis.unmapped", f"no family in ownership.yaml for {', '.join(strange)}, which the base has",
             "add the families, or restore the others only",

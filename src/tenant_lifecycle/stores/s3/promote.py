@@ -173,7 +173,7 @@ def promote(folder: Folder, guard: Guard, sets: Sequence[str] | None, check: Che
             each(lambda one, ways=ways: _write(both, guard, ways, one), different)  # type: ignore[misc]
             changed[name] += len(different)
     for name, family in both.resolved.families.items() if sets is None else ():
-        if family.treatment is not Treatment.MOVE:
+        if family.treatment is not Treatment.MOVE and name not in changed:
             changed[name] = 0
             for keys in both.live(name):
                 check()

@@ -8,7 +8,6 @@ from typing import Any
 from tenant_lifecycle.errors import StoreError
 from tenant_lifecycle.model.backup.shape import Shape
 from tenant_lifecycle.model.findings import Finding, Severity, unanswered
-from tenant_lifecycle.stores.keyed import kept_sets
 from tenant_lifecycle.stores.s3.owned import Area, keeps_versions
 from tenant_lifecycle.stores.s3.probe import fine, object_lock, refuse, rights, warn
 from tenant_lifecycle.stores.s3.provision import exists
@@ -24,7 +23,7 @@ def check_restore(area: Area, shapes: Mapping[str, Shape], facts: Mapping[str, A
         keeps = keeps_versions(bucket) == "Enabled"
     except StoreError as exc:
         return [unanswered("s3.reachable", exc)]
-    if strange := sorted(set(shapes) - set(kept_sets(area.keys))):
+    if strange := sorted(set(shapes) - set(area.keys.families)):
         found.append(
             refuse(
                 bucket, "s3.unmapped", f"no family in ownership.yaml for {', '.join(strange)}, which the base has",
