@@ -27,7 +27,7 @@ from tenant_lifecycle.wiring.cloning import WantedClone
 
 KEY = b"k" * 32
 TENANT, NEIGHBOUR = TenantId(PLATINUM), TENANTS[1].id
-BACKUPS = "backups: {repository: {folder: backups, key: {file: backups.key}}, tiers: {platinum: {cross_region: false}}}\n"
+BACKUPS = "backups: {repository: {folder: backups, key: {file: backups.key}}, tiers: {platinum: {cross_region: false}, gold: {rpo: 1s}}}\n"
 ASKER, OTHER = "petra@desk", "otto@desk"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tenant_lifecycle.model.backup.fingerprint import Fingerprint
 from tenant_lifecycle.model.backup.items import Frame, Item
@@ -123,3 +123,14 @@ class TenantRepository(Protocol):
 
     def fingerprint_key(self) -> bytes:
         """32 bytes; the same as long as the tenant's keys live."""
+
+
+@runtime_checkable
+class HasTimelines(Protocol):
+    """A tenant's part that keeps apart what was before a restore in place and what came after it."""
+
+    def timeline(self) -> int:
+        """The newest; 1 is there from the beginning."""
+
+    def begin_timeline(self, number: int, begun_us: int, restored_us: int) -> None:
+        """From then on (microseconds since 1970) only bases of this one count for moments. Begun before: nothing."""

@@ -7,12 +7,14 @@ from dataclasses import asdict
 import typer
 
 from tenant_lifecycle import config
-from tenant_lifecycle.cli import options
+from tenant_lifecycle.cli import backup_care, options
 from tenant_lifecycle.cli.invocation import of
 from tenant_lifecycle.cli.options import as_json
 from tenant_lifecycle.cli.output import OutputFormat, table
+from tenant_lifecycle.cli.window_text import window_lines
 from tenant_lifecycle.model.backup.policy import BackupPolicies, BackupPolicy
 from tenant_lifecycle.model.durations import format_duration
+from tenant_lifecycle.model.names import TenantId
 
 backup_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Backups: bases, the change log, and their care."
@@ -37,6 +39,30 @@ def policies(
     }
     said = [f"{name:<12}  {document[name] or 'none'}" for name in places]
     invocation.output(as_json(json, output)).data(document, [*said, "", *_policy_lines(backups.policies)])
+
+
+@backup_app.command()
+def window(
+    ctx: typer.Context,
+    tenant: options.Tenant,
+    json: options.Json = False,
+    output: options.Format = OutputFormat.TEXT,
+) -> None:
+    """Show which moments of a tenant can be restored, and why others cannot.
+
+    Microseconds since 1970 in the document, UTC for people. Exit code 0 also if there is none.
+    """
+    invocation = of(ctx)
+    with invocation.lifecycle() as service:
+        found = service.restore_window(TenantId(tenant))
+    invocation.output(as_json(json, output)).data({"tenant": tenant, **asdict(found)}, window_lines(found))
+
+
+backup_app.command("check")(backup_care.check)
+backup_app.command("list")(backup_care.list_bases)
+backup_app.command("prune")(backup_care.prune)
+backup_app.command("storage")(backup_care.storage)
+backup_app.command("mirror")(backup_care.mirror)
 
 
 def _policy_lines(policies: BackupPolicies) -> list[str]:

@@ -23,6 +23,10 @@ class DemoPart(StrEnum):
     WHOLE = "whole"
     #: A tenant erased everywhere, with what was forgotten found, and a certificate.
     ERASE = "erase"
+    #: A tenant ruined in every store, and brought back as it was.
+    RESTORE = "restore"
+    #: A masked copy of a tenant, and one with a leak that does not live.
+    CLONE = "clone"
 
 
 def demo(
@@ -37,13 +41,18 @@ def demo(
     Part ``database``: PostgreSQL 16 to 18 under heavy writing. Part ``whole``: PostgreSQL, Redis, vectors and
     objects under requests over HTTP, shifted 10 -> 25 -> 50 -> 100 % behind health gates, one of which fails on
     purpose. Part ``erase``: a tenant erased in eight systems with traps planted, what no rule mentions found by the
-    search, and a certificate that the offline verifier checks. Servers are started on free ports and removed at
+    search, and a certificate that the offline verifier checks. Part ``restore``: a tenant ruined in every store is
+    brought back as it was, held against the ledger. Part ``clone``: a masked copy passes the leak gate, and one with a
+    planted leak is destroyed. Servers are started on free ports and removed at
     the end. With --json the last line of stdout is one JSON object. Exit code 1 if a request or a write failed, was
-    lost or doubled, a difference was found, something of the erased tenant was left, or its certificate is not valid.
+    lost or doubled, a difference was found, something of the erased tenant was left, its certificate is not valid, or a
+    leak was not caught.
     """
     try:
+        from tenant_lifecycle.sandbox.demo.clone import CloneSettings, clone_lines, run_clone_demo
         from tenant_lifecycle.sandbox.demo.database import DemoSettings, report_lines, run_demo
         from tenant_lifecycle.sandbox.demo.erase import EraseSettings, erase_lines, run_erase_demo
+        from tenant_lifecycle.sandbox.demo.restore import RestoreSettings, restore_lines, run_restore_demo
         from tenant_lifecycle.sandbox.demo.whole import WholeSettings, run_whole_demo, whole_lines
     except ModuleNotFoundError as exc:
         raise typer.BadParameter(f"{exc.name} is missing: pip install 'tenant-lifecycle[sandbox]'") from exc
@@ -52,14 +61,19 @@ def demo(
     sys.setswitchinterval(0.0005)
     document: dict[str, object] = {}
     ok = True
-    everything = (DemoPart.DATABASE, DemoPart.WHOLE, DemoPart.ERASE)
-    for one in everything if part is DemoPart.ALL else (part,):
+    for one in [each for each in DemoPart if each is not part.ALL] if part is DemoPart.ALL else [part]:
         if one is DemoPart.DATABASE:
             rows = run_demo(DemoSettings(scale=scale, flips=flips, rate=rate), _say)
             lines, values, held = report_lines(rows), rows.as_json(), rows.ok
         elif one is DemoPart.WHOLE:
             whole = run_whole_demo(WholeSettings(), _say)
             lines, values, held = whole_lines(whole), whole.as_json(), whole.ok
+        elif one is DemoPart.RESTORE:
+            restored = run_restore_demo(RestoreSettings(), _say)
+            lines, values, held = restore_lines(restored), restored.as_json(), restored.ok
+        elif one is DemoPart.CLONE:
+            cloned = run_clone_demo(CloneSettings(), _say)
+            lines, values, held = clone_lines(cloned), cloned.as_json(), cloned.ok
         else:
             erased = run_erase_demo(EraseSettings(), _say)
             lines, values, held = erase_lines(erased), erased.as_json(), erased.ok

@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 
 from tenant_lifecycle import logs
 from tenant_lifecycle.cli import starting, worker
+from tenant_lifecycle.cli.archiver import archiver_app
 from tenant_lifecycle.cli.audit import audit_app
 from tenant_lifecycle.cli.backing_up import create, drill, drills
 from tenant_lifecycle.cli.backup import backup_app
@@ -64,6 +65,7 @@ app.add_typer(map_app, name="map")
 app.add_typer(traffic_app, name="traffic")
 app.add_typer(audit_app, name="audit")
 app.add_typer(worker.worker_app, name="worker")
+app.add_typer(archiver_app, name="archiver")
 app.add_typer(starting.config_app, name="config")
 app.command()(starting.version)
 app.command()(demo)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tenant_lifecycle.catalog.audit_log import AuditLog
+from tenant_lifecycle.model.backup.manifest import RestoreWindow
 from tenant_lifecycle.model.findings import Finding
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import Event, Operation, State, StepAhead, StepRecord
@@ -17,6 +18,7 @@ from tenant_lifecycle.model.verification import VerificationReport
 
 if TYPE_CHECKING:
     from tenant_lifecycle.wiring.backups import Backups
+    from tenant_lifecycle.wiring.caring import Caring
     from tenant_lifecycle.wiring.cloning import Cloning
     from tenant_lifecycle.wiring.drilling import Drilling
     from tenant_lifecycle.wiring.erasures import Erasures
@@ -36,6 +38,10 @@ class Lifecycle(Protocol):
     @property
     def backups(self) -> Backups:
         """Bases and restores."""
+
+    @property
+    def caring(self) -> Caring:
+        """The care of the repository."""
 
     @property
     def drilling(self) -> Drilling:
@@ -149,6 +155,20 @@ class Lifecycle(Protocol):
 
         Lets go at the next safe point; nothing is lost if the process is killed instead.
         """
+
+    def archive(self, stop: threading.Event) -> None:
+        """Archive every environment's stores in this process until ``stop`` is set; being killed is as good.
+
+        Raises:
+            ConfigError: no repository is configured.
+            ConflictError: an archiver of this installation runs on this host.
+        """
+
+    def archiver_status(self) -> dict[str, Any]:
+        """Whether the archiver runs on this host, and how far each log is: ``running``, ``pid``, ``at``, ``logs``."""
+
+    def restore_window(self, tenant: TenantId) -> RestoreWindow:
+        """Which moments can be restored, and why others cannot."""
 
     def close(self) -> None:
         """Give back every connection; safe to repeat."""

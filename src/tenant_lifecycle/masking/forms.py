@@ -8,6 +8,7 @@ vector ``vectors`` and ``metadata``.
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -110,13 +111,19 @@ def _written_records(kind: str, content: Mapping[str, Any]) -> list[Record]:
     if kind == "hash":
         return sorted((_bytes(name), value or b"") for name, value in content["fields"].items())
     if kind == "zset":
-        return list(zip(content["scores"], _present(content["elements"]), strict=True))
+        scores = dict(zip(_present(content["elements"]), content["scores"], strict=True))
+        return sorted(((score, member) for member, score in scores.items()), key=_rank)
     if kind != "stream":
         elements: list[Record] = [(element,) for element in _present(content["elements"])]
         return sorted(set(elements)) if kind == "set" else elements
     entries = [(b"entry", one["id"], *_flat(one["fields"])) for one in content["entries"]]
     others = [tuple(record) for record in content["groups"]]
     return [*others[:1], *entries, *others[1:]]
+
+
+def _rank(record: Record) -> tuple[float, bytes]:
+    """In the order in which a server gives members."""
+    return struct.unpack(">d", record[0])[0], record[1]
 
 
 def _present(elements: list[bytes | None]) -> list[bytes]:

@@ -18,8 +18,10 @@ from typing import Any
 
 from tenant_lifecycle.sandbox.aside import ASIDE, aside_settings, fill_aside
 from tenant_lifecycle.sandbox.files import (
+    backups_text,
     erasure_text,
     lifecycle_text,
+    masking_text,
     ownership_text,
     router_text,
     verifying,
@@ -231,12 +233,12 @@ class Sandbox:
         (self.folder / "ownership.yaml").write_text(ownership_text(state))
         # The application has a role of its own, without the rights of whoever moves its tenants.
         application, keeper = (self._stores_as(state, user) for user in ("rag_app", "postgres"))
+        (self.folder / "masking.yaml").write_text(masking_text())
         dsns = {name: self.dsn(name, VERIFIER) for name in state.majors}
+        more = router_text(state) + backups_text(self.folder) + erasure_text()
         (self.folder / "application.yaml").write_text(lifecycle_text(application, router_text(state)))
         (self.folder / "lifecycle.yaml").write_text(
-            lifecycle_text(
-                verifying({**keeper, **self._aside(state)}, dsns), router_text(state) + erasure_text()
-            )
+            lifecycle_text(verifying({**keeper, **self._aside(state)}, dsns), more)
         )
 
     def _aside(self, state: State) -> dict[str, dict[str, dict[str, Any]]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from tenant_lifecycle.sandbox.parts import KEYED, Part
@@ -55,6 +58,23 @@ def _verified(settings: Mapping[str, Any], verify: Mapping[str, Any]) -> Mapping
 def erasure_text() -> str:
     """The section ``erasure``: the tenant that stays, for every search to find."""
     return f"erasure:\n  control_tenant: {CONTROL_TENANT}\n"
+
+
+def backups_text(folder: Path) -> str:
+    """The section ``backups``: a repository in the folder, and beside it the key, made once."""
+    key = folder / "backups.key"
+    if not key.exists():
+        key.touch(mode=0o600)
+        key.write_text(base64.b64encode(os.urandom(32)).decode() + "\n")
+    return (
+        "backups:\n  repository: {folder: backups, key: {file: backups.key}}\n"
+        "  tiers: {platinum: {cross_region: false}}\n"
+    )
+
+
+def masking_text() -> str:
+    """``masking.yaml``: what every place of the sample application's data is."""
+    return files(__package__).joinpath("masking.yaml").read_text(encoding="utf-8")
 
 
 def router_text(state: State) -> str:

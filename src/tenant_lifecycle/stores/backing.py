@@ -25,8 +25,9 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Check
 
 __all__ = [
-    "Answers", "Archive", "Archives", "Arrived", "Backs", "BaseReading", "Captures", "CapturesBig", "Clocked", "Migrates",
-    "Preview", "Previews", "ReadsBack", "Remembers", "ReservesIds", "SetDiff", "Version", "Writing",
+    "Answers", "Archive", "Archives", "Arrived", "Backs", "BaseReading", "Captures", "CapturesBig", "Clocked",
+    "Migrates", "Preview", "Previews", "ReadsBack", "Remembers", "ReservesIds", "SetDiff", "TellsTime", "Version",
+    "Writing",
 ]  # fmt: skip
 
 
@@ -234,6 +235,14 @@ class Arrived:
     position: int
     #: Every commit until this moment (microseconds since 1970, the store's clock) is.
     complete_us: int
+
+
+@runtime_checkable
+class TellsTime(Protocol):
+    """A store whose clock judges: the database of an environment."""
+
+    def now_us(self) -> int:
+        """Microseconds since 1970."""
 
 
 class Archive(Protocol):

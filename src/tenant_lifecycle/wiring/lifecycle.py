@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from tenant_lifecycle.catalog.audit_log import AuditLog
 from tenant_lifecycle.catalog.database import ControlDatabase
@@ -20,6 +21,7 @@ from tenant_lifecycle.engine.definition import Definition
 from tenant_lifecycle.engine.driver import Driver
 from tenant_lifecycle.engine.runner import Runner
 from tenant_lifecycle.errors import LifecycleError, PlanChanged, UnknownTenant, UsageError
+from tenant_lifecycle.model.backup.manifest import RestoreWindow
 from tenant_lifecycle.model.cutover import writer
 from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.model.names import TenantId
@@ -51,7 +53,9 @@ from tenant_lifecycle.operations.restore.definition import Restore
 from tenant_lifecycle.operations.verify import verify_tenant
 from tenant_lifecycle.stores.base import Fences, Store
 from tenant_lifecycle.traffic.steering import Steering
+from tenant_lifecycle.wiring.archiver import archiver_status, run_archiver, window
 from tenant_lifecycle.wiring.backups import Backups
+from tenant_lifecycle.wiring.caring import Caring
 from tenant_lifecycle.wiring.checkpoints import signing
 from tenant_lifecycle.wiring.cloning import Cloning
 from tenant_lifecycle.wiring.drilling import Drilling
@@ -78,6 +82,7 @@ class Lifecycle:
         self._journal = SqlJournal(self.database)
         self.erasures = Erasures(installation, self.database, lambda: self.stores)
         self.backups = Backups(installation, self.database, lambda: self.stores, self.home)
+        self.caring = Caring(installation, self.database)
         self.drilling = Drilling(installation, self.database, self.backups)
         self.cloning = Cloning(installation, self.database, self.backups, lambda: self.stores)
         self._stores: Stores | None = None
@@ -257,6 +262,19 @@ class Lifecycle:
         refuse(list(plan.findings))
         self.register(tenant, environment=plan.source)
         return self._operations.create(_new_migration(plan, reason, actor)).id
+
+    # -- the archiver --------------------------------------------------------------------------------------
+
+    def archive(self, stop: threading.Event) -> None:
+        """Archive in this process until ``stop`` is set."""
+        run_archiver(self.installation, stop)
+
+    def archiver_status(self) -> dict[str, Any]:
+        """What the archiver of this host says of itself."""
+        return archiver_status(self.installation)
+
+    def restore_window(self, tenant: TenantId) -> RestoreWindow:
+        return window(self.installation, tenant)
 
     # -- operations --------------------------------------------------------------------------------------
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tenant_lifecycle.backups.care import mirror as mirroring
 from tenant_lifecycle.backups.contract import Storage, TenantRepository
 from tenant_lifecycle.backups.keys import KeyWrapping, LocalWrapping
 from tenant_lifecycle.backups.repository import Repository
@@ -24,7 +25,7 @@ def open_repository(config: BackupsConfig) -> Repository:
         ConfigError: there is none, or its key cannot be read.
         RepositoryError: it does not answer, refuses, or was made with another key.
     """
-    return open_place(_configured(config))
+    return open_place(configured(config))
 
 
 def tenant_part(config: BackupsConfig, tenant: TenantId) -> TenantRepository:
@@ -32,9 +33,17 @@ def tenant_part(config: BackupsConfig, tenant: TenantId) -> TenantRepository:
     return open_repository(config).tenant(tenant)
 
 
-def open_mirror(config: BackupsConfig) -> Repository | None:
-    """The second region's copy; None: there is none. Raises as `open_repository`."""
-    return None if config.mirror is None else open_place(config.mirror)
+def open_mirror(config: BackupsConfig, home: Repository) -> Repository | None:
+    """The second region's copy of this repository, begun if its place is empty; None: there is none.
+
+    Raises:
+        ConfigError: its key cannot be read.
+        RepositoryError: it does not answer, refuses, or holds another repository.
+    """
+    place = config.mirror
+    if place is None:
+        return None
+    return mirroring.open_mirror(home, open_storage(place), open_wrapping(place.key))
 
 
 def open_place(place: RepositoryConfig) -> Repository:
@@ -77,20 +86,25 @@ def open_wrapping(key: KeyConfig, environ: Mapping[str, str] = os.environ) -> Ke
 
 def repository_findings(config: BackupsConfig) -> list[Finding]:
     """For `doctor`: whether the repository and its mirror can be opened with the keys that are configured."""
-    places = {"repository": config.repository, "mirror": config.mirror}
-    return [_finding(name, place) for name, place in places.items() if place is not None]
+    if config.repository is None:
+        return []
+    found = [_finding("repository", config.repository, lambda: open_repository(config))]
+    if config.mirror is not None:
+        found.append(_finding("mirror", config.mirror, lambda: open_mirror(config, open_repository(config))))
+    return found
 
 
-def _finding(name: str, place: RepositoryConfig) -> Finding:
+def _finding(name: str, place: RepositoryConfig, opened: Callable[[], object]) -> Finding:
     code = f"backups.{name}"
     try:
-        open_place(place)
+        opened()
     except LifecycleError as error:
         return Finding(code, Severity.REFUSAL, str(error), error.next_step, place.place)
     return Finding(code, Severity.OK, f"the {name} opens with its key", subject=place.place)
 
 
-def _configured(config: BackupsConfig) -> RepositoryConfig:
+def configured(config: BackupsConfig) -> RepositoryConfig:
+    """Where the repository is. Raises ConfigError if nobody said so."""
     if config.repository is None:
         raise ConfigError(
             "lifecycle.yaml has no section backups, so nobody has backups",

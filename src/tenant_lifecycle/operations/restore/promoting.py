@@ -12,12 +12,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from tenant_lifecycle.backups.contract import HasTimelines
 from tenant_lifecycle.engine.steps import Done, Outcome, StepContext, Wait
 from tenant_lifecycle.errors import FlipAbandoned, StoreError, WindowOver
 from tenant_lifecycle.model.backup.manifest import RestoreWindow
 from tenant_lifecycle.operations.backup.definition import base_document, base_of
 from tenant_lifecycle.operations.backup.session import Judge
-from tenant_lifecycle.operations.backup.taking import read_back
+from tenant_lifecycle.operations.backup.taking import now_us, read_back
 from tenant_lifecycle.operations.migrate.holding import DRAIN_S, HeldWindow
 from tenant_lifecycle.operations.restore.session import RestoreSession
 from tenant_lifecycle.stores.base import FenceState
@@ -56,7 +57,9 @@ def arm(ctx: StepContext) -> Outcome:
     """Step: the tenant has a fence; at which epoch, once for all drivers."""
     session: RestoreSession = ctx.session
     row = session.backup.judge.arm(session.backup.tenant, FenceState.ACTIVE, 1, None)
-    return Done({"epoch": row.epoch})
+    repository = session.backup.repository
+    following = repository.timeline() + 1 if isinstance(repository, HasTimelines) else 0
+    return Done({"epoch": row.epoch, "timeline": following})
 
 
 def disarm(ctx: StepContext) -> Outcome:
@@ -104,12 +107,21 @@ def promote(ctx: StepContext) -> Outcome:
         with _held(ctx, judge, epoch) as window:
             if ctx.outputs["safety"].get("fenced"):
                 output["safety"] = _copy(ctx, SAFETY)
+            _begin_timeline(ctx)
             output["changed"] = _replace_all(ctx, window)
             output["held_s"] = _commit(session, judge, window, epoch)
         row = judge.fence_row(tenant)
     if row is not None and row.state is FenceState.MOVED:
         judge.activate(tenant, row.epoch + 1)
     return Done(output)
+
+
+def _begin_timeline(ctx: StepContext) -> None:
+    """What is written from here on is none of the moments that clients made."""
+    session: RestoreSession = ctx.session
+    repository = session.backup.repository
+    if isinstance(repository, HasTimelines):
+        repository.begin_timeline(ctx.outputs["arm"]["timeline"], now_us(), session.chosen.at_us)
 
 
 @contextmanager

@@ -46,6 +46,7 @@ from tenant_lifecycle.stores.erasing import (
 )
 from tenant_lifecycle.stores.postgres import (
     bound,
+    clock,
     close,
     copy,
     counters,
@@ -199,6 +200,11 @@ class PostgresStore:
 
     def repair(self, target: Store, feed: Feed, keys: Keys) -> int:
         return repair.repair(self.database, _database(target), feed, keys)
+
+    # -- TellsTime
+
+    def now_us(self) -> int:
+        return clock.now_us(self.database)
 
     # -- Archives
 

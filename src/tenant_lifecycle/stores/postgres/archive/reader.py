@@ -96,7 +96,8 @@ class PostgresArchive:
                 int(self._index.meta("position") or 0),
                 int(self._index.meta("complete_us") or 0),
             )
-            self.begins_position, self.begins_us = position, complete_us
+            self.begins_position = max(position, int(self._index.meta("begins") or 0))
+            self.begins_us = complete_us
             self._confirmed = position
             moment = seen(self._index)
             assert moment is not None, "the index is seeded"

@@ -20,22 +20,28 @@ from tenant_lifecycle.stores.postgres.copy import read_blocks
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.owned import table_sql
 
+_BEHIND = "SELECT (pg_current_wal_insert_lsn() - '0/0')::int8, (extract(epoch FROM clock_timestamp()) * 1000000)::int8"
+
 
 def seed(database: Database, router: Router, index: OwnerIndex, bounds: Sequence[Bound]) -> None:
-    """Read what decides of every row, and note the moment: meta ``seen``, ``begins_us`` and ``position``.
+    """Read what decides of every row, and note the moment: meta ``seen``, ``position``, ``begins`` and ``complete_us``.
+
+    The stream is read from ``position`` on, which lies before the snapshot; what the snapshot sees is skipped. So a
+    stretch of the log begins at ``begins``, which lies behind it: whatever was skipped is in no stretch.
 
     The caller saves. ``router`` must throw its ops away.
     """
     with seeing_one_moment(database) as (conn, moment):
-        assert moment.snapshot is not None
+        row = conn.execute(_BEHIND).fetchone()
+        assert row is not None, "a SELECT without FROM has a row"
         for bound in bounds:
             if bound.rule.indexed:
                 for item in _rows(database, conn, bound):
                     router.insert(bound, item.cells, whole=_whole(bound))
     index.set_meta("seen", _written(moment.snapshot))
-    index.set_meta("begins_us", str(moment.at_us))
-    index.set_meta("complete_us", str(moment.at_us))
     index.set_meta("position", str(moment.snapshot.lsn))
+    index.set_meta("begins", str(row[0]))
+    index.set_meta("complete_us", str(row[1]))
 
 
 def seen(index: OwnerIndex) -> Snapshot | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,9 @@ class PostgresPreview:
 
     def fingerprints(self, key: bytes) -> Mapping[str, Fingerprint]:
         return _fingerprints(self._database, self.name, key)
+
+    def items(self, set_name: str) -> Iterator[Item]:
+        return _read_back(self._database, self.name, set_name)
 
     def diff(self, examples: int, check: Check) -> list[SetDiff]:
         return diff(self._database, self.name, examples, check)
@@ -247,19 +251,32 @@ def _checked_buffers(lines: Iterator[bytes], check: Check) -> Iterator[bytes]:
 
 def _fingerprints(database: Database, name: str, key: bytes) -> Mapping[str, Fingerprint]:
     """Read back by the same statement and the same decoder as a base."""
+    with _reading(database) as conn:
+        sets = register.get(conn, database.name, name).sets.values()
+        return {one.set: fingerprint(key, _items(database, conn, one)) for one in sets}
+
+
+def _read_back(database: Database, name: str, set_name: str) -> Iterator[Item]:
+    with _reading(database) as conn:
+        yield from _items(database, conn, _set_of(register.get(conn, database.name, name), set_name))
+
+
+@contextmanager
+def _reading(database: Database) -> Iterator[Connection]:
     conn = database.connect("restore")
     try:
         with translating(database.name):
             use_text_settings(conn)
             conn.execute("BEGIN READ ONLY")
             take_room(conn)
-            found = {}
-            for one in register.get(conn, database.name, name).sets.values():
-                rows = select_rows(one.shape, table_sql(one.table), sql.SQL("true"))
-                found[one.set] = fingerprint(key, items_of(one.shape, read_blocks(database.name, conn, rows)))
-            return found
+            yield conn
     finally:
         conn.close()
+
+
+def _items(database: Database, conn: Connection, one: PreviewSet) -> Iterator[Item]:
+    rows = select_rows(one.shape, table_sql(one.table), sql.SQL("true"))
+    return items_of(one.shape, read_blocks(database.name, conn, rows))
 
 
 def _discard(database: Database, name: str) -> None:
