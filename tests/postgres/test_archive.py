@@ -13,6 +13,7 @@ from feed_sample import DOCS, MAP, SCHEMA, THEM, US
 from psycopg import sql
 
 from tenant_lifecycle.errors import FeedGap, StoreBusy
+from tenant_lifecycle.model.backup.items import Delete
 from tenant_lifecycle.model.names import TableName
 from tenant_lifecycle.model.ownership import Direct, OwnershipMap
 from tenant_lifecycle.stores.postgres.archive import reader, slot, transaction
@@ -384,3 +385,11 @@ def test_a_database_that_does_not_say_whose_it_is_is_not_archived(new_database: 
     database = Database("blue/postgres", "blue", dsn, OwnershipMap(per_database=True))
     assert "nothing in it says who" in slot.uncovered(database)["public.docs"]
     database.close()
+
+
+def test_a_frame_lies_behind_the_end_of_the_record_before_it(tmp_path: Path) -> None:
+    """A stretch of the log may end where the commit record begins, and would have the frame already."""
+    one = transaction.Transaction(tmp_path)
+    one.add(US, Delete("public.docs", b"k"))
+    ((tenant, frame),) = [pair for piece in one.frames(100, 5, 7) for pair in piece]
+    assert tenant == US and 100 < frame.position <= 100 + 32
