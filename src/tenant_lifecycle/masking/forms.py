@@ -98,7 +98,8 @@ def _read_records(kind: str, records: list[Record]) -> dict[str, Any]:
     if kind == "hash":
         return {"fields": {_text(name): value for name, value in records}}
     if kind == "zset":
-        return {"scores": [score for score, _ in records], "elements": [member for _, member in records]}
+        scores = [struct.unpack(">d", score)[0] for score, _ in records]
+        return {"scores": scores, "elements": [member for _, member in records]}
     if kind != "stream":
         return {"elements": [element for (element,) in records]}
     entries = [
@@ -112,18 +113,14 @@ def _written_records(kind: str, content: Mapping[str, Any]) -> list[Record]:
         return sorted((_bytes(name), value or b"") for name, value in content["fields"].items())
     if kind == "zset":
         scores = dict(zip(_present(content["elements"]), content["scores"], strict=True))
-        return sorted(((score, member) for member, score in scores.items()), key=_rank)
+        ranked = sorted((score, member) for member, score in scores.items())
+        return [(struct.pack(">d", score), member) for score, member in ranked]
     if kind != "stream":
         elements: list[Record] = [(element,) for element in _present(content["elements"])]
         return sorted(set(elements)) if kind == "set" else elements
     entries = [(b"entry", one["id"], *_flat(one["fields"])) for one in content["entries"]]
     others = [tuple(record) for record in content["groups"]]
     return [*others[:1], *entries, *others[1:]]
-
-
-def _rank(record: Record) -> tuple[float, bytes]:
-    """In the order in which a server gives members."""
-    return struct.unpack(">d", record[0])[0], record[1]
 
 
 def _present(elements: list[bytes | None]) -> list[bytes]:

@@ -133,6 +133,8 @@ def _names_nobody(rule: Rule) -> bool:
 def _leaf(value: Any, rule: Rule, change: Change) -> Any:
     if rule.kind == "keep":
         return value
+    if isinstance(value, bytes) and not is_text(value):
+        return b""
     new = change(rule, as_text(value))
     if new is None:
         return None
@@ -161,6 +163,14 @@ def as_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{','.join(map(str, value))}]"
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def is_text(data: bytes) -> bool:
+    """Whether bytes can be read, and so be masked."""
+    try:
+        return "\0" not in data.decode()
+    except UnicodeDecodeError:
+        return False
 
 
 def _parsed(value: str | bytes) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from tenant_lifecycle.backups.repository import Repository
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.migrations import upgrade
 from tenant_lifecycle.catalog.tenants import Tenants
-from tenant_lifecycle.errors import ConflictError, UnknownTenant
+from tenant_lifecycle.errors import ConflictError, LifecycleError, UnknownTenant
 from tenant_lifecycle.model.backup.items import Frame
 from tenant_lifecycle.model.backup.manifest import RestoreWindow
 from tenant_lifecycle.model.backup.policy import BackupPolicies
@@ -33,8 +34,12 @@ from tenant_lifecycle.wiring.installation import Installation, close_stores
 from tenant_lifecycle.wiring.repository import open_repository, tenant_part
 from tenant_lifecycle.wiring.runner_process import only_one
 
+logger = logging.getLogger(__name__)
+
 #: Names slot and publication in every database.
 ARCHIVE = "backups"
+#: How often flushes are put together, and how old those are that are deleted.
+TIDY_S, SWEEP_S = 600.0, 3600.0
 #: How long the list of tenants is used.
 _TENANTS_S = 5.0
 
@@ -151,7 +156,9 @@ class SlotLine:
     """`operations.archive.line.Line` over the repository's log of all tenants."""
 
     def __init__(self, repository: Repository, environment: str, store: str) -> None:
+        self._repository = repository
         self._slot = repository.slot(LogLine(store, environment=environment))
+        self._tidied_at = time.monotonic()
 
     def through(self) -> Covered | None:
         head = self._slot.head()
@@ -159,3 +166,17 @@ class SlotLine:
 
     def flush(self, frames: Mapping[TenantId, Sequence[Frame]], covered: Covered, broken: Broken) -> None:
         self._slot.flush(frames, Stretch.of(covered), broken)
+        if time.monotonic() - self._tidied_at >= TIDY_S:
+            self._tidied_at = time.monotonic()
+            self.tidy()
+
+    def tidy(self) -> None:
+        """Move what many flushes have of a tenant into its own log, and delete flushes that nobody needs any more.
+
+        The flush is durable already: what fails here is tried again at the next time.
+        """
+        try:
+            self._slot.compact(self._repository.log_in)
+            self._slot.sweep(time.time() - SWEEP_S)
+        except LifecycleError as exc:
+            logger.warning("archive %s: flushes are not put together: %s", self._slot.line.place(), exc)
