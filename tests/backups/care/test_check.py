@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from care_regions import ACME, HERE, HOSTILE, Regions, make_regions
 
-from conftest import ACME, HERE, HOSTILE, Regions, make_regions
 from tenant_lifecycle.backups import reader
 from tenant_lifecycle.backups.care.check import Part, check
 from tenant_lifecycle.backups.care.ledger import read_ledger

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from care_regions import ACME, HERE, HOSTILE, THERE, Regions
 
-from conftest import ACME, HERE, HOSTILE, THERE, Regions
 from erasing_marks import erasing, finder, frozen, go_on
 from tenant_lifecycle.backups.care.check import check
 from tenant_lifecycle.backups.care.exclusion import exclude, excluded

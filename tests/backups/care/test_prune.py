@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from care_regions import ACME, HERE, HOSTILE, THERE, Items, Regions
 from making import NOTES, OBJECTS, full_base, in_order, some_items, stores_of
 
-from conftest import ACME, HERE, HOSTILE, THERE, Items, Regions
 from tenant_lifecycle.backups.care import mirror as mirroring
 from tenant_lifecycle.backups.care.check import check
 from tenant_lifecycle.backups.care.lease import SweeperLease

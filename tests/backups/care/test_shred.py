@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from care_regions import ACME, HERE, HOSTILE, THERE, Regions
 from making import full_base, some_items
 
-from conftest import ACME, HERE, HOSTILE, THERE, Regions
 from tenant_lifecycle.backups.care import mirror as mirroring
 from tenant_lifecycle.backups.care.check import check
 from tenant_lifecycle.backups.care.figures import figures
