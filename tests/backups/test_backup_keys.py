@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +65,15 @@ def test_two_that_make_the_first_key_share_one(
 ) -> None:
     """The second comes between the first one's look and its key."""
     first, second = ring(folder), ring(folder)
-    wrap = WRAPPING.wrap
+    names = folder.names
 
-    def quicker(secret: bytes, context: Any) -> bytes:
-        monkeypatch.setattr(WRAPPING, "wrap", wrap)
+    def slow(prefix: str, after: str = "") -> Iterator[tuple[str, int, float]]:
+        seen = list(names(prefix, after))
+        monkeypatch.setattr(folder, "names", names)
         second.create()
-        return wrap(secret, context)
+        return iter(seen)
 
-    monkeypatch.setattr(WRAPPING, "wrap", quicker)
+    monkeypatch.setattr(folder, "names", slow)
     first.create()
     assert first.epochs() == [1]
     assert first.data(1) == second.data(1)
