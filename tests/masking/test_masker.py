@@ -262,3 +262,14 @@ def test_one_data_type_alone_can_be_asked_for_and_an_unknown_one_not() -> None:
     assert data_types(only=["documents", "embeddings"]) == {"documents", "embeddings"}
     with pytest.raises(UsageError, match="'bodies' is no data type"):
         data_types(only=["bodies"])
+
+
+def test_the_tenants_own_name_is_masked_in_prose_without_being_told(source: Corpus) -> None:
+    made = masker()
+    made.setting.target = replace(made.setting.target, aliases=())
+    for store, shape, items in source:
+        made.prepare(store, shape, items)
+    made.ready()
+    (name,) = (row["name"] for row in source.rows("tenants"))
+    assert name and name not in made.setting.text(f"the contract of {name} ends")
+    assert name in made.setting.target.aliases, "the gate looks for it"

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
 
 from tenant_lifecycle.errors import PreconditionRefused, WrongState
-from tenant_lifecycle.masking.aliases import aliases_of, replacement
+from tenant_lifecycle.masking.aliases import aliases_of, replacement, worth_looking
 from tenant_lifecycle.masking.classes import SWEPT, DataClass, DataType
 from tenant_lifecycle.masking.classify import SAMPLE, Classifier, Proposal, too_mild
 from tenant_lifecycle.masking.compiled import NamedMask, RowKey, RowMask, SetMask, coarsening
@@ -86,6 +86,8 @@ class Masker:
         self._unknown: dict[str, None] = {}
         self._proposals: dict[str, Proposal] = {}
         self._too_mild: list[Finding] = []
+        #: The tenant's names as its rows have them; they are masked in prose and looked for as its id is.
+        self._own_names: dict[str, None] = {}
         self._groups: dict[tuple[str, str], Groups] = {}
         self._counts: Counter[str] = Counter()
         self._owners: dict[str, tuple[str, str, str]] = {}
@@ -143,6 +145,11 @@ class Masker:
                 next_step="review what is proposed for each and enter its class in the masking registry",
             )
         setting = self.setting
+        names = (
+            *setting.target.aliases,
+            *(name for name in self._own_names if name not in setting.target.aliases),
+        )
+        setting.target = replace(setting.target, aliases=names)
         setting.people.number_emails()
         setting.names = Names(self._key, setting.people.name_words())
         masker = TextMasker(
@@ -242,6 +249,8 @@ class Masker:
             return
         if rule.cls in SWEPT and place.text:
             self.setting.people.add(rule.kind, place.full or place.text)
+        elif rule.kind == "tenant_name" and worth_looking(place.text):
+            self._own_names[place.text] = None
         elif rule.kind == "integer" and place.text.lstrip("-").isdecimal():
             self.setting.see(rule.domain, int(place.text), INTEGER_BITS.get(place.type, 64))
         elif rule.kind == "aggregate":
