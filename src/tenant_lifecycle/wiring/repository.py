@@ -107,6 +107,11 @@ def slot_log(repository: Repository, line: Line) -> SlotLog:
     return SlotLog(repository.storage, repository.sealer, line, log_of)
 
 
+def is_archived(config: BackupsConfig, environment: str, store: str) -> bool:
+    """Whether a log of the store has begun, so that a base taken from now on has one that goes on from it."""
+    return slot_log(open_repository(config), Line(store, environment=environment)).head() is not None
+
+
 def open_mirror(config: BackupsConfig) -> Repository | None:
     """The second region's copy; None: there is none. Raises as `open_repository`."""
     return None if config.mirror is None else open_place(config.mirror)
