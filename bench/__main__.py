@@ -22,6 +22,7 @@ BENCHES = {
     "journal": "what the journal adds to a step",
     "copy": "copy of one tenant against psql piped to psql",
     "apply": "apply of changes against a native subscription",
+    "archive": "archiving of changes for all tenants against the server's decoding; cost for writers",
     "verify": "comparison of equal tables against reladiff",
     "flip": "write pause of flips to and fro under load",
     "whole": "write pause of flips with every store, under requests over HTTP",
@@ -31,11 +32,14 @@ BENCHES = {
     "lag": "lag at 10,000 row changes a second",
     "scan": "search for residue against a loop over spellings and values",
     "erase": "manifest and deletion of a tenant against a loop per system",
+    "log": "change log written, read and folded against pickle and a dictionary",
     "residue": "what deletions leave behind, trap by trap; writes docs/residue.md",
     "backup": "a base of one tenant against pg_dump of the same rows",
     "restore": "a restore of one tenant against pg_restore of the same rows",
     "sealing": "rows into the repository and out of it, against compression and encryption alone",
     "dedup": "bytes of 30 daily bases with 2 % of rows changed a day, against dumps and chunks",
+    "mask": "masking of rows, names, ids and prose against Faker called per value",
+    "gate": "leak gate: all values of the source against digests of words",
     "memory": "peak memory of a mover, small tenant and large",
 }
 

@@ -17,7 +17,7 @@ from tenant_lifecycle.model.findings import refusals
 from tenant_lifecycle.model.keymap import Family
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.templates import Template
-from tenant_lifecycle.stores.backing import Backs, Captures, Clocked, Previews
+from tenant_lifecycle.stores.backing import Answers, Backs, Captures, Clocked, Previews
 from tenant_lifecycle.stores.erasing import Erasing
 from tenant_lifecycle.stores.pinecone.patience import Patience
 
@@ -214,6 +214,16 @@ def test_ids_of_both_moments_say_whose_a_namespace_is(full: Pair) -> None:
     full.collections["1"] = frozenset({"old"})
     assert preview.promote(writing("1"), None, go_on)["knowledge"] == 2
     assert ("kb-old", "a") in everything(full) and ("kb-later", "a") not in everything(full)
+
+
+def test_a_preview_can_be_asked_as_the_live_vectors_are(full: Pair) -> None:
+    full.faults(stale_ms=200)
+    full.blue.upsert(vectors=[{"id": "alone", "values": [0.0, -1.0, 0.0, 0.0]}], namespace="1")
+    preview = preview_of(full.source, base_of(full.source, "1"), "1")
+    assert isinstance(preview, Answers)
+    answer = preview.nearest("docs", key("1", "rich"), [0.0, -2.0, 0.0, 0.0], 3)
+    assert answer[0] == key("1", "alone") and len(answer) == 3
+    assert preview.nearest("docs", key("never", "x"), [0.0, 1.0, 0.0, 0.0], 3) == []
 
 
 def test_a_namespace_of_somebody_else_is_never_promoted(full: Pair) -> None:

@@ -25,7 +25,7 @@ from tenant_lifecycle.stores.keyed import machine_us
 from tenant_lifecycle.stores.postgres.archive import reader
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.store import PostgresStore
-from tenant_lifecycle.wiring.archiver import SlotLine, slot_log
+from tenant_lifecycle.wiring.archiver import SlotLine
 
 
 def test_any_moment_of_the_window_is_the_tenant_as_it_was(
@@ -108,7 +108,7 @@ def _items(store: PostgresStore, tenant: str) -> dict[str, set[Item]]:
 def _history(repository: Repository, tenant: str) -> History:
     part = repository.tenant(TenantId(tenant))
     log = TenantLog(part.place.storage, part.place.sealer, part.place.directory)
-    return History(part, log, lambda line: slot_log(repository, line), machine_us)
+    return History(part, log, repository.slot, machine_us)
 
 
 def _base(repository: Repository, store: PostgresStore, tenant: str) -> None:

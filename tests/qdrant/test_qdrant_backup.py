@@ -18,7 +18,7 @@ from tenant_lifecycle.model.keymap import Family, KeyMap, TenantIds, Treatment
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.ownership import OwnershipMap
 from tenant_lifecycle.model.templates import Template
-from tenant_lifecycle.stores.backing import Backs, Captures, Clocked, Previews
+from tenant_lifecycle.stores.backing import Answers, Backs, Captures, Clocked, Previews
 from tenant_lifecycle.stores.base import Feed
 from tenant_lifecycle.stores.erasing import Erasing
 from tenant_lifecycle.stores.qdrant import keys
@@ -276,6 +276,19 @@ def test_an_older_driver_cannot_promote_and_a_strange_set_is_refused(full: Rig) 
     with pytest.raises(UsageError):
         preview.promote(writing(US, 7), ["another"], go_on)
     assert diffs(preview)["docs"][0] == 1
+
+
+def test_a_preview_can_be_asked_as_the_live_points_are(full: Rig) -> None:
+    alone = point(4_000)
+    alone.vector = {"text": [0.0, 0.0, 0.0, -1.0]}
+    full.client.upsert("1-docs", [alone])
+    preview = preview_of(full.store, base_of(full.store, US), US)
+    assert isinstance(preview, Answers)
+    key = keys.encode("1-docs", 4_000)
+    answer = preview.nearest("docs", key, [0.0, 0.0, 0.0, -1.0], 3)
+    assert answer[0] == key and len(answer) == 3
+    assert preview.nearest("docs", key, [1.0] * 9, 3) == []
+    assert preview.nearest("docs", keys.encode("never", 1), [1.0] * 4, 3) == []
 
 
 def test_a_collection_of_somebody_else_is_never_promoted(full: Rig) -> None:

@@ -14,6 +14,7 @@ from tenant_lifecycle.backups.keys import KeyRing, KeyWrapping, canonical, read_
 from tenant_lifecycle.backups.log.journal import TenantLog
 from tenant_lifecycle.backups.log.slot import SlotLog
 from tenant_lifecycle.backups.log.stretch import Line, Stretch
+from tenant_lifecycle.backups.log.timelines import Timelines
 from tenant_lifecycle.backups.manifests import RepositorySigner, Stored
 from tenant_lifecycle.backups.moments.history import History
 from tenant_lifecycle.backups.moments.lines import SlotOf
@@ -238,6 +239,19 @@ class TenantBackups:
     def moment(self, at_us: int, timeline: int | None = None) -> FoldedMoment:
         """The tenant as it was. Raises `NotRestorable` with the intervals and the nearest moments."""
         return self.history().at(at_us, timeline)
+
+    def timeline(self) -> int:
+        """The time-line that is written now; 1 before the first restore in place."""
+        return Timelines(self.log()).current()
+
+    def begin_timeline(self, number: int, begun_us: int, restored_us: int) -> None:
+        """A restore in place put the tenant back to ``restored_us``; what comes from ``begun_us`` on is another line.
+
+        Repeating it changes nothing.
+        """
+        timelines = Timelines(self.log())
+        if number > timelines.current():
+            timelines.begin(number, begun_us, restored_us)
 
     def without_predecessor(self) -> list[str]:
         """Ids of bases whose predecessor is not there: rightly for the oldest that retention left, else it was taken."""

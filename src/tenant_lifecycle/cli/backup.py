@@ -7,7 +7,7 @@ from dataclasses import asdict
 import typer
 
 from tenant_lifecycle import config
-from tenant_lifecycle.cli import options
+from tenant_lifecycle.cli import backup_care, options
 from tenant_lifecycle.cli.invocation import of
 from tenant_lifecycle.cli.options import as_json
 from tenant_lifecycle.cli.output import OutputFormat, table
@@ -56,6 +56,13 @@ def window(
     with invocation.lifecycle() as service:
         found = service.restore_window(TenantId(tenant))
     invocation.output(as_json(json, output)).data({"tenant": tenant, **asdict(found)}, window_lines(found))
+
+
+backup_app.command("check")(backup_care.check)
+backup_app.command("list")(backup_care.list_bases)
+backup_app.command("prune")(backup_care.prune)
+backup_app.command("storage")(backup_care.storage)
+backup_app.command("mirror")(backup_care.mirror)
 
 
 def _policy_lines(policies: BackupPolicies) -> list[str]:

@@ -18,6 +18,7 @@ from tenant_lifecycle.model.verification import VerificationReport
 
 if TYPE_CHECKING:
     from tenant_lifecycle.wiring.backups import Backups
+    from tenant_lifecycle.wiring.caring import Caring
     from tenant_lifecycle.wiring.cloning import Cloning
     from tenant_lifecycle.wiring.drilling import Drilling
     from tenant_lifecycle.wiring.erasures import Erasures
@@ -37,6 +38,10 @@ class Lifecycle(Protocol):
     @property
     def backups(self) -> Backups:
         """Bases and restores."""
+
+    @property
+    def caring(self) -> Caring:
+        """The care of the repository."""
 
     @property
     def drilling(self) -> Drilling:

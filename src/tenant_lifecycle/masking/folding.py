@@ -18,6 +18,7 @@ def tidy(text: str) -> str:
     return text if text.isascii() else _INVISIBLE.sub("", unicodedata.normalize("NFC", text))
 
 
+@lru_cache(1 << 16)
 def folded(word: str) -> str:
     """One word without case and accents."""
     if word.isascii():
@@ -28,6 +29,8 @@ def folded(word: str) -> str:
 
 def tokens_of(text: str) -> list[str]:
     """The words of a short text, folded."""
+    if text.isascii():
+        return _WORD.findall(text.lower())
     return [folded(match) for match in _WORD.findall(tidy(text))]
 
 
@@ -70,4 +73,6 @@ def common_words() -> frozenset[str]:
 
 def unspaced(text: str) -> bool:
     """Whether it is of a script that puts no spaces between words."""
-    return any("\u0e00" <= c <= "\u0eff" or "\u3040" <= c <= "\u9fff" or c >= "\U00020000" for c in text)
+    return not text.isascii() and any(
+        "\u0e00" <= c <= "\u0eff" or "\u3040" <= c <= "\u9fff" or c >= "\U00020000" for c in text
+    )

@@ -30,7 +30,7 @@ from tenant_lifecycle.stores.backing import Archives, Captures, Clocked, TellsTi
 from tenant_lifecycle.stores.base import Fences, Journals, Keyed, Store
 from tenant_lifecycle.stores.keyed import machine_us
 from tenant_lifecycle.wiring.installation import Installation, close_stores
-from tenant_lifecycle.wiring.repository import open_repository, slot_log, tenant_part
+from tenant_lifecycle.wiring.repository import open_repository, tenant_part
 from tenant_lifecycle.wiring.runner_process import only_one
 
 #: Names slot and publication in every database.
@@ -170,7 +170,7 @@ class SlotLine:
     """`operations.archive.line.Line` over the repository's log of all tenants."""
 
     def __init__(self, repository: Repository, environment: str, store: str) -> None:
-        self._slot = slot_log(repository, LogLine(store, environment=environment))
+        self._slot = repository.slot(LogLine(store, environment=environment))
 
     def through(self) -> Covered | None:
         head = self._slot.head()

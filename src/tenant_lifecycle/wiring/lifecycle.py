@@ -55,6 +55,7 @@ from tenant_lifecycle.stores.base import Fences, Store
 from tenant_lifecycle.traffic.steering import Steering
 from tenant_lifecycle.wiring.archiver import archiver_status, run_archiver, window
 from tenant_lifecycle.wiring.backups import Backups
+from tenant_lifecycle.wiring.caring import Caring
 from tenant_lifecycle.wiring.checkpoints import signing
 from tenant_lifecycle.wiring.cloning import Cloning
 from tenant_lifecycle.wiring.drilling import Drilling
@@ -81,6 +82,7 @@ class Lifecycle:
         self._journal = SqlJournal(self.database)
         self.erasures = Erasures(installation, self.database, lambda: self.stores)
         self.backups = Backups(installation, self.database, lambda: self.stores, self.home)
+        self.caring = Caring(installation, self.database)
         self.drilling = Drilling(installation, self.database, self.backups)
         self.cloning = Cloning(installation, self.database, self.backups, lambda: self.stores)
         self._stores: Stores | None = None

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tenant_lifecycle.backups.contract import BaseWriter, Covered, Moment, Storage, TenantRepository
+from tenant_lifecycle.backups.care import mirror as mirroring
+from tenant_lifecycle.backups.contract import Storage, TenantRepository
 from tenant_lifecycle.backups.keys import KeyWrapping, LocalWrapping
-from tenant_lifecycle.backups.log.journal import TenantLog
-from tenant_lifecycle.backups.log.slot import SlotLog
-from tenant_lifecycle.backups.log.stretch import Line, Stretch
-from tenant_lifecycle.backups.log.timelines import Timelines
-from tenant_lifecycle.backups.moments.history import History
+from tenant_lifecycle.backups.log.stretch import Line
 from tenant_lifecycle.backups.repository import Repository
 from tenant_lifecycle.backups.storage_folder import FolderStorage
 from tenant_lifecycle.backups_file import BackupsConfig, RepositoryConfig
 from tenant_lifecycle.errors import ConfigError, LifecycleError
 from tenant_lifecycle.evidence_file import KeyConfig
-from tenant_lifecycle.model.backup.items import Frame
-from tenant_lifecycle.model.backup.manifest import BaseKind, RestoreWindow
 from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.model.names import TenantId
-from tenant_lifecycle.stores.keyed import machine_us
 
 
 def open_repository(config: BackupsConfig) -> Repository:
@@ -32,89 +26,30 @@ def open_repository(config: BackupsConfig) -> Repository:
         ConfigError: there is none, or its key cannot be read.
         RepositoryError: it does not answer, refuses, or was made with another key.
     """
-    return open_place(_configured(config))
+    return open_place(configured(config))
 
 
 def tenant_part(config: BackupsConfig, tenant: TenantId) -> TenantRepository:
     """One tenant's part. Raises as `open_repository`."""
-    return TenantPart(open_repository(config), tenant)
-
-
-class TenantPart:
-    """One tenant's bases, and the log that goes on from them."""
-
-    def __init__(self, repository: Repository, tenant: TenantId) -> None:
-        self.tenant = tenant
-        self._repository = repository
-        self._bases = repository.tenant(tenant)
-        place = self._bases.place
-        self._log = TenantLog(place.storage, place.sealer, place.directory)
-        self.manifests = self._bases.manifests
-        self.items = self._bases.items
-        self.fingerprint_key = self._bases.fingerprint_key
-
-    def begin_base(
-        self,
-        environment: str,
-        kind: BaseKind,
-        parent: str | None,
-        labels: Mapping[str, str],
-        timeline: int = 1,
-        tier: str = "",
-    ) -> BaseWriter:
-        return self._bases.begin_base(environment, kind, parent, labels, timeline=timeline, tier=tier)
-
-    def append(self, store: str, timeline: int, frames: Sequence[Frame], covered: Covered) -> None:
-        self._bases.prepare()
-        self._log.append(Line(store, timeline=timeline), frames, Stretch.of(covered))
-
-    def frames(self, store: str, timeline: int, from_position: int, through_us: int) -> Iterator[Frame]:
-        return self._log.frames(Line(store, timeline=timeline), from_position, through_us)
-
-    def coverage(self) -> list[Covered]:
-        return self._log.covered()
-
-    def window(self) -> RestoreWindow:
-        return self._history().window()
-
-    def moment(self, at_us: int, timeline: int | None = None) -> Moment:
-        return self._history().at(at_us, timeline)
-
-    # -- HasTimelines
-
-    def timeline(self) -> int:
-        return Timelines(self._log).current()
-
-    def begin_timeline(self, number: int, begun_us: int, restored_us: int) -> None:
-        if number > self.timeline():
-            Timelines(self._log).begin(number, begun_us, restored_us)
-
-    def _history(self) -> History:
-        return History(self._bases, self._log, lambda line: slot_log(self._repository, line), machine_us)
-
-
-def slot_log(repository: Repository, line: Line) -> SlotLog:
-    """The log of all tenants of one store in one environment; a tenant that it does not know yet is given keys."""
-    logs: dict[TenantId, TenantLog] = {}
-
-    def log_of(tenant: TenantId) -> TenantLog:
-        if tenant not in logs:
-            part = repository.tenant(tenant)
-            part.prepare()
-            logs[tenant] = TenantLog(part.place.storage, part.place.sealer, part.place.directory)
-        return logs[tenant]
-
-    return SlotLog(repository.storage, repository.sealer, line, log_of)
+    return open_repository(config).tenant(tenant)
 
 
 def is_archived(config: BackupsConfig, environment: str, store: str) -> bool:
     """Whether a log of the store has begun, so that a base taken from now on has one that goes on from it."""
-    return slot_log(open_repository(config), Line(store, environment=environment)).head() is not None
+    return open_repository(config).slot(Line(store, environment=environment)).head() is not None
 
 
-def open_mirror(config: BackupsConfig) -> Repository | None:
-    """The second region's copy; None: there is none. Raises as `open_repository`."""
-    return None if config.mirror is None else open_place(config.mirror)
+def open_mirror(config: BackupsConfig, home: Repository) -> Repository | None:
+    """The second region's copy of this repository, begun if its place is empty; None: there is none.
+
+    Raises:
+        ConfigError: its key cannot be read.
+        RepositoryError: it does not answer, refuses, or holds another repository.
+    """
+    place = config.mirror
+    if place is None:
+        return None
+    return mirroring.open_mirror(home, open_storage(place), open_wrapping(place.key))
 
 
 def open_place(place: RepositoryConfig) -> Repository:
@@ -157,20 +92,25 @@ def open_wrapping(key: KeyConfig, environ: Mapping[str, str] = os.environ) -> Ke
 
 def repository_findings(config: BackupsConfig) -> list[Finding]:
     """For `doctor`: whether the repository and its mirror can be opened with the keys that are configured."""
-    places = {"repository": config.repository, "mirror": config.mirror}
-    return [_finding(name, place) for name, place in places.items() if place is not None]
+    if config.repository is None:
+        return []
+    found = [_finding("repository", config.repository, lambda: open_repository(config))]
+    if config.mirror is not None:
+        found.append(_finding("mirror", config.mirror, lambda: open_mirror(config, open_repository(config))))
+    return found
 
 
-def _finding(name: str, place: RepositoryConfig) -> Finding:
+def _finding(name: str, place: RepositoryConfig, opened: Callable[[], object]) -> Finding:
     code = f"backups.{name}"
     try:
-        open_place(place)
+        opened()
     except LifecycleError as error:
         return Finding(code, Severity.REFUSAL, str(error), error.next_step, place.place)
     return Finding(code, Severity.OK, f"the {name} opens with its key", subject=place.place)
 
 
-def _configured(config: BackupsConfig) -> RepositoryConfig:
+def configured(config: BackupsConfig) -> RepositoryConfig:
+    """Where the repository is. Raises ConfigError if nobody said so."""
     if config.repository is None:
         raise ConfigError(
             "lifecycle.yaml has no section backups, so nobody has backups",

@@ -108,11 +108,12 @@ class History:
         later = {frame.xid or 0 for frame in self.frames[number:]}
         begun = self.rng.randint(max(self._seen(number, invisible), default=699) + 1, self.next_xid)
         running = frozenset(xid for xid in (unseen | later | set(self.running)) if xid < begun)
-        snapshot = Snapshot(min(running, default=begun), begun, running, lsn)
         first = min((self.frames[index].position for index in invisible), default=lsn + 1)
+        log_from = first - self.rng.randint(0, 100)
+        snapshot = Snapshot(min(running, default=begun), begun, running, log_from)
         at_us = max((frame.at_us for frame in self.frames[:number]), default=1_000_000)
         sets = {name: SetStored(state.shapes[name], state.fingerprint(name), 0, 0) for name in state.rows}
-        return StoreBase("postgres", at_us, first - self.rng.randint(0, 100), snapshot, sets), state
+        return StoreBase("postgres", at_us, log_from, snapshot, sets), state
 
     def _seen(self, number: int, invisible: set[int]) -> list[int]:
         return [self.frames[index].xid or 0 for index in range(number) if index not in invisible]

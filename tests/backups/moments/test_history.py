@@ -16,7 +16,7 @@ from tenant_lifecycle.backups.moments.history import History
 from tenant_lifecycle.backups.moments.synthetic import write_delta, write_synthetic
 from tenant_lifecycle.errors import NotRestorable
 from tenant_lifecycle.model.backup.fingerprint import Fingerprint
-from tenant_lifecycle.model.backup.items import Frame, Item, Reshape, Unknown, Upsert
+from tenant_lifecycle.model.backup.items import UNCHANGED, Frame, Item, Reshape, Unknown, Upsert
 from tenant_lifecycle.model.backup.manifest import Interval, SetStored, StoreBase
 from tenant_lifecycle.model.backup.shape import Column, Shape, opaque
 from tenant_lifecycle.model.backup.snapshot import Snapshot
@@ -182,7 +182,7 @@ def test_what_was_written_and_not_seen_is_a_gap_until_it_is_seen_again(rig: Rig)
         window = _history(rig, bases).window()
         assert window.intervals == (Interval(100, 399), Interval(800, 900))
         assert [(gap.from_us, gap.to_us, gap.store) for gap in window.gaps] == [(399, 800, "redis")]
-        with pytest.raises(NotRestorable, match="written twice at once"):
+        with pytest.raises(NotRestorable, match="was not seen"):
             _history(rig, bases).at(500)
         items = list(_history(rig, bases).at(800).items("redis", "cache"))
         assert [(item.key, item.cells) for item in items] == [(b"k", (b"v",)), (b"other", (b"o",))]
@@ -264,3 +264,19 @@ def test_a_segment_log_of_the_tenant_alone_serves_as_well(rig: Rig) -> None:
     assert _history(rig, bases).window().intervals == (Interval(100, 1000),)
     assert len(list(_history(rig, bases).at(200).items("postgres", "public.docs"))) == 1
     assert list(_history(rig, bases).at(199).items("postgres", "public.docs")) == []
+
+
+def test_a_row_that_is_not_known_stays_so_until_every_cell_was_sent(rig: Rig) -> None:
+    bases = MemoryBases()
+    _base(bases, _rows(100, 10))
+    frames = [
+        Frame(20, 200, (Unknown("public.docs", b"1"),), 30),
+        Frame(30, 300, (Upsert("public.docs", b"2", (b"2", UNCHANGED), b"1"),), 40),
+        Frame(50, 500, (Upsert("public.docs", b"2", (b"2", b"whole")),), 50),
+    ]
+    rig.slot().flush({ACME: frames}, Stretch(0, 100, 0, 1000))
+    assert _history(rig, bases).window().intervals == (Interval(100, 199), Interval(500, 1000))
+    items = list(_history(rig, bases).at(500).items("postgres", "public.docs"))
+    assert [(item.key, item.cells) for item in items] == [(b"2", (b"2", b"whole"))]
+    with pytest.raises(NotRestorable, match="was not seen"):
+        _history(rig, bases).at(400)

@@ -171,14 +171,10 @@ def _decode_upsert(block: bytes, at: int, name: str) -> tuple[Op, int]:
     old = None
     if old_length >= 0:
         old, at = block[at : at + old_length], at + old_length
-    cells: list[PatchCell] = []
-    for length in lengths:
-        if length >= 0:
-            end = at + length
-            cells.append(block[at:end])
-            at = end
-        else:
-            cells.append(None if length == _NULL else UNCHANGED)
+    cells: list[PatchCell] = [
+        block[at : (at := at + length)] if length >= 0 else None if length == _NULL else UNCHANGED
+        for length in lengths
+    ]
     _inside(block, at)
     return Upsert(name, key, tuple(cells), old), at
 

@@ -10,7 +10,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tenant_lifecycle.backups.moments.columns import untold
-from tenant_lifecycle.model.backup.items import Delete, Frame, Op, Reshape, Truncate, Unknown, Upsert
+from tenant_lifecycle.model.backup.items import (
+    UNCHANGED,
+    Delete,
+    Frame,
+    Op,
+    Reshape,
+    Truncate,
+    Unknown,
+    Upsert,
+)
 from tenant_lifecycle.model.backup.manifest import StoreBase
 from tenant_lifecycle.model.backup.shape import Shape
 
@@ -60,12 +69,12 @@ class Doubts:
         match op:
             case Unknown(name, key):
                 since = frame.at_us if frame.not_before_us is None else frame.not_before_us
-                doubt = Doubt(since, None, frame.position, f"an item of {name} was written twice at once")
+                doubt = Doubt(
+                    since, None, frame.position, f"what was written to an item of {name} was not seen"
+                )
                 self._open.setdefault((name, key), doubt)
-            case Upsert(name, key, _, old_key):
-                self._seen(name, key, frame.at_us)
-                if old_key is not None:
-                    self._seen(name, old_key, frame.at_us)
+            case Upsert():
+                self._written(frame.at_us, op)
             case Delete(name, key):
                 self._seen(name, key, frame.at_us)
             case Truncate(name):
@@ -73,6 +82,15 @@ class Doubts:
                     self._seen(*place, frame.at_us)
             case Reshape():
                 self.reshaped.append(Reshaped(frame, op))
+
+    def _written(self, at_us: int, op: Upsert) -> None:
+        """Seen again, but for cells that were not sent: those are as unknown as before, also under a new key."""
+        came_from = op.key if op.old_key is None else op.old_key
+        before = self._open.get((op.set, came_from)) if UNCHANGED in op.cells else None
+        self._seen(op.set, came_from, at_us)
+        self._seen(op.set, op.key, at_us)
+        if before is not None:
+            self._open[op.set, op.key] = before
 
     def _seen(self, name: str, key: bytes, at_us: int) -> None:
         doubt = self._open.pop((name, key), None)

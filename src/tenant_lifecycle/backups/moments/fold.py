@@ -85,20 +85,26 @@ class SetFold:
         origin = None
         if UNCHANGED in cells:
             before = self._before(op, came_from)
+            if before.unknown:
+                self._moved(came_from, op.key, before._replace(at_us=at_us))
+                return
             cells = tuple(
                 old if new is UNCHANGED else new for new, old in zip(cells, before.cells or (), strict=True)
             )
             origin = before.origin if UNCHANGED in cells else None
             self.looks_back |= origin is not None
-        if came_from != op.key:
-            self.entries.put(came_from, Entry(None, at_us=at_us))
-        self.entries.put(op.key, Entry(cells, origin, at_us))
+        self._moved(came_from, op.key, Entry(cells, origin, at_us))
+
+    def _moved(self, old: bytes, key: bytes, entry: Entry) -> None:
+        if old != key:
+            self.entries.put(old, Entry(None, at_us=entry.at_us))
+        self.entries.put(key, entry)
 
     def _before(self, op: Upsert, key: bytes) -> Entry:
         entry = self.entries.get(key)
         if entry is None and not self.emptied:
             return Entry((UNCHANGED,) * len(op.cells), key)
-        if entry is None or entry.cells is None or entry.unknown:
+        if entry is None or entry.cells is None:
             raise _no_previous(op.set)
         return entry
 

@@ -13,14 +13,11 @@ from tenant_lifecycle.backups.moments.cut import Cut, before_position, before_tr
 from tenant_lifecycle.backups.moments.doubts import Doubts, of_base
 from tenant_lifecycle.backups.moments.lines import LineLog, SlotOf, lines_of
 from tenant_lifecycle.backups.moments.moment import Bases, FoldedMoment
-from tenant_lifecycle.backups.moments.replay import reaches
+from tenant_lifecycle.backups.moments.replay import INVERSION_US, reaches
 from tenant_lifecycle.backups.moments.window import Reach, contains, intervals, run_from, window
 from tenant_lifecycle.errors import NotRestorable, UsageError
 from tenant_lifecycle.model.backup.items import Frame
 from tenant_lifecycle.model.backup.manifest import Manifest, RestoreWindow, StoreBase
-
-#: Commit times differ from the order of commits by less than this, microseconds.
-_INVERSION_US = 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +153,8 @@ class History:
     def _reaches(self, one: Reachable, cut: Cut) -> bool:
         """Whether everything in the base came before the cut: not always so where commits' times are out of order."""
         return all(
-            cut.at_us > base.at_us + _INVERSION_US
-            or reaches(base, one.lines[store].frames(base.log_from, cut.through_us(store)), cut)
+            cut.at_us > base.at_us + INVERSION_US
+            or reaches(base, one.lines[store].frames(base.log_from, base.at_us + INVERSION_US), cut)
             for store, base in one.manifest.stores.items()
         )
 

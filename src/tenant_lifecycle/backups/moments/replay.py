@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from tenant_lifecycle.backups.moments.cut import Cut
 from tenant_lifecycle.backups.moments.fold import SetFold
-from tenant_lifecycle.errors import NotRestorable, RepositoryDamaged
+from tenant_lifecycle.errors import RepositoryDamaged
 from tenant_lifecycle.model.backup.items import Frame, Op, Reshape
 from tenant_lifecycle.model.backup.manifest import StoreBase
 from tenant_lifecycle.model.backup.shape import Shape, opaque
 from tenant_lifecycle.model.backup.snapshot import Snapshot
+
+#: Commits' times are out of order by less than this, microseconds.
+INVERSION_US = 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +26,9 @@ class Replayed:
 
 
 def replay(base: StoreBase, frames: Iterable[Frame], cut: Cut) -> Replayed:
-    """Frames in order of positions, from the base's `log_from` on.
+    """Frames in order of positions, from the base's `log_from` on; the base `reaches` the cut.
 
     Raises:
-        NotRestorable: the base has something that came after the cut.
         RepositoryDamaged: log and base do not fit together.
     """
     sets = {name: SetFold(stored.shape) for name, stored in base.sets.items()}
@@ -36,11 +38,23 @@ def replay(base: StoreBase, frames: Iterable[Frame], cut: Cut) -> Replayed:
 
 
 def reaches(base: StoreBase, frames: Iterable[Frame], cut: Cut) -> bool:
-    """Whether everything that the base has came before the cut; frames from its `log_from` on."""
+    """Whether everything that the base has came before the cut; frames from its `log_from` on, at least as far as its
+    snapshot may see.
+
+    A snapshot says which transactions it sees, and not where they are in the log: it has to be looked.
+    """
     if base.snapshot is None:
         return base.at_us <= cut.at_us
-    first = next((frame for frame in frames if cut.ends(base.store, frame)), None)
-    return first is None or first.position > base.snapshot.lsn
+    if cut.before is not None and cut.store == base.store and cut.before < base.log_from:
+        return False
+    behind = False
+    for frame in frames:
+        behind = behind or cut.ends(base.store, frame)
+        if behind and frame.xid is not None and base.snapshot.sees(frame.xid):
+            return False
+        if frame.at_us > base.at_us + INVERSION_US:
+            break
+    return True
 
 
 def _replay_transactions(
@@ -49,11 +63,6 @@ def _replay_transactions(
     """Whole transactions that the base does not have, up to the cut."""
     for frame in frames:
         if cut.ends(store, frame):
-            if frame.position <= snapshot.lsn:
-                raise NotRestorable(
-                    f"the base of {store} has commits that came after this moment's end in the log",
-                    next_step="restore from an older base, or to a moment after this one's",
-                )
             return frame.position
         if frame.xid is None:
             raise RepositoryDamaged(

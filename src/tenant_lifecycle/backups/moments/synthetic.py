@@ -107,5 +107,5 @@ def _store_base(moment: FoldedMoment, store: str, sets: Mapping[str, SetStored])
     # Never behind a hole: the base would seem to have what was lost in it.
     end = moment.log_end(store)
     log_from = end if stopped_at is None else min(stopped_at, end)
-    snapshot = None if old.snapshot is None else Snapshot(0, 0, frozenset(), log_from - 1)
+    snapshot = None if old.snapshot is None else Snapshot(0, 0, frozenset(), log_from)
     return StoreBase(store, moment.at_us, log_from, snapshot, sets, old.facts)

@@ -44,7 +44,8 @@ class StoreBase:
     #: Microseconds since 1970 by the judge's clock: the snapshot; without one, the end of reading (every item's own
     #: time lies before it). A restore to a moment before it needs an older base.
     at_us: int
-    #: The first log position that may hold something which the base has not.
+    #: The first log position that may hold something which the base has not: of PostgreSQL the snapshot's, of stores
+    #: whose writes are captured the judge's time when reading began, in microseconds.
     log_from: int
     snapshot: Snapshot | None
     sets: Mapping[str, SetStored]

@@ -82,7 +82,8 @@ def _store_base(
     sets = {set_name: _stored(name, set_name, reading, writer, key, counter) for set_name in reading.shapes}
     snapshot = reading.snapshot
     at_us = reading.at_us if snapshot is not None else max(clock(), counter.latest_us, reading.at_us)
-    log_from = snapshot.lsn if snapshot is not None else 0
+    # A snapshot says where its log goes on; positions of captured writes are the judge's time.
+    log_from = reading.at_us if snapshot is None else snapshot.lsn
     return StoreBase(name, at_us, log_from, snapshot, sets, dict(reading.facts))
 
 

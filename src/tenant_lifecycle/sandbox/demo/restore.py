@@ -167,6 +167,8 @@ class _Story:
 
     def _await_archiver(self) -> None:
         """A base has a log that goes on from it only if the log began before."""
+        for one in (TENANT, NEIGHBOUR):
+            self._lifecycle.backups.protect(one, "blue")
         backups, end = self._lifecycle.installation.backups, time.monotonic() + _PATIENCE_S
         for name, store in self._lifecycle.stores["blue"].items():
             while isinstance(store, Backs) and not is_archived(backups, "blue", name):

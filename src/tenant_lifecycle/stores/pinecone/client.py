@@ -184,6 +184,19 @@ class Client:
             if token is None:
                 return
 
+    def nearest(self, namespace: str, vector: Sequence[float], n: int, patience: Patience) -> list[str]:
+        """Ids of the nearest vectors, the nearest first. A namespace that is not there has none."""
+        call = self._data(patience).query
+        try:
+            found = ask(
+                self.store,
+                lambda: call(vector=list(vector), top_k=n, namespace=namespace, timeout=patience.timeout_s),
+                patience,
+            )
+        except NotFoundError:
+            return []
+        return [match.id for match in found.matches]
+
     # -- namespaces
 
     def namespaces(self, prefix: str, patience: Patience) -> Iterator[NamespaceDescription]:

@@ -5,7 +5,7 @@ Which namespace stands for which is noted in our own records before anything is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pinecone.models.vectors.vector import Vector
@@ -195,6 +195,16 @@ def _items(spaces: Spaces, about: About, set_name: str, patience: Patience) -> I
     for namespace in spaces.of(about, set_name):
         for vector in vectors(spaces.side, spaces.place(namespace), "", patience):
             yield Item(set_name, keyform.encode(namespace, vector.id), (value_of(vector).cell(),))
+
+
+def nearest(spaces: Spaces, beside: bytes, vector: Sequence[float], n: int) -> list[bytes]:
+    """Keys of the nearest vectors in the namespace of a key, asked of the service as an application asks it."""
+    place, patience = keyform.decode(beside), Patience()
+    if place is None:
+        return []
+    there = spaces.place(place[0])
+    spaces.side.freshness.settle(there, patience)
+    return [keyform.encode(place[0], id_) for id_ in spaces.side.client.nearest(there, vector, n, patience)]
 
 
 def discard(spaces: Spaces, patience: Patience | None = None) -> None:

@@ -268,6 +268,9 @@ class PineconePreview:
     def fingerprints(self, key: bytes) -> Mapping[str, Fingerprint]:
         return preview.fingerprints(self.spaces, self.sets, key)
 
+    def nearest(self, set_name: str, beside: bytes, vector: Sequence[float], n: int) -> list[bytes]:  # noqa: ARG002
+        return preview.nearest(self.spaces, beside, vector, n)
+
     def items(self, set_name: str) -> Iterator[Item]:
         return preview.read_back(self.spaces, set_name)
 

@@ -128,6 +128,15 @@ class Client:
         )
         return {point_id(record): record for record in found}
 
+    def nearest(self, collection: str, name: str, vector: Sequence[float], n: int) -> list[PointId]:
+        """Ids of the points with the nearest vectors of that name, the nearest first."""
+        found = self._ask(
+            lambda: self._qdrant.query_points(
+                collection, query=list(vector), using=name or None, limit=n, with_payload=False
+            )
+        )
+        return [one.id if isinstance(one.id, int) else str(one.id) for one in found.points]
+
     def upsert(self, collection: str, records: Sequence[models.Record]) -> None:
         points = [
             models.PointStruct(id=record.id, vector=record.vector or {}, payload=record.payload)  # type: ignore[arg-type]

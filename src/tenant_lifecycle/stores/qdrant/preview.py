@@ -6,7 +6,7 @@ bits when it does so again; so the preview's has the dot product instead, and wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -184,6 +184,33 @@ def read_back(beside: Beside, set_name: str) -> Iterator[Item]:
         for page in beside.side.client.pages(beside.place(collection), None, whole=True):
             for record in page:
                 yield item_of(set_name, collection, record)
+
+
+def nearest(beside: Beside, set_name: str, key: bytes, vector: Sequence[float], n: int) -> list[bytes]:
+    """Keys of the nearest points in the collection of a key, by its first vector of that length.
+
+    The preview has no index: the answer is exact, and as near as its distance says.
+    """
+    place = keyform.decode(key)
+    if place is None or place[0] not in of(beside.known(), set_name):
+        return []
+    there = beside.place(place[0])
+    name = _named(beside.side.client.describe(there), len(vector))
+    if name is None:
+        return []
+    return [keyform.encode(place[0], id_) for id_ in beside.side.client.nearest(there, name, vector, n)]
+
+
+def _named(info: models.CollectionInfo | None, size: int) -> str | None:
+    """The first vector of that size that is one vector and not many; None: there is none."""
+    vectors = info.config.params.vectors if info is not None else None
+    named = vectors if isinstance(vectors, dict) else {"": vectors}
+    fitting = (
+        name
+        for name, params in sorted(named.items())
+        if params is not None and params.size == size and params.multivector_config is None
+    )
+    return next(fitting, None)
 
 
 def discard(beside: Beside) -> None:

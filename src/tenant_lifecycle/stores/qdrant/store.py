@@ -269,6 +269,9 @@ class QdrantPreview:
     def fingerprints(self, key: bytes) -> Mapping[str, Fingerprint]:
         return preview.fingerprints(self.beside, self.sets, key)
 
+    def nearest(self, set_name: str, beside: bytes, vector: Sequence[float], n: int) -> list[bytes]:
+        return preview.nearest(self.beside, set_name, beside, vector, n)
+
     def items(self, set_name: str) -> Iterator[Item]:
         return preview.read_back(self.beside, set_name)
 

@@ -21,7 +21,7 @@ from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.base import Check
 from tenant_lifecycle.stores.keyed import About, checked_name, machine_us, refuse_another_tenants, short
 from tenant_lifecycle.stores.redis import ours
-from tenant_lifecycle.stores.redis.connection import Session
+from tenant_lifecycle.stores.redis.connection import Session, Word
 from tenant_lifecycle.stores.redis.contents import Wanted, read
 from tenant_lifecycle.stores.redis.restoring import Words, commands
 from tenant_lifecycle.stores.redis.scan import glob_below, scan
@@ -117,7 +117,7 @@ def load(area: Area, set_name: str, items: Iterable[Item], check: Check) -> int:
             if is_part(item.key):
                 sending.send([("SET", area.value(set_name, item.key), item.cells[0] or b"")])
             else:
-                sending.send(_made(session, area, set_name, item))
+                sending.send(_made(sending, area, set_name, item))
                 count += 1
         sending.flush()
         for keys in scan(session, glob_below(area.value(set_name, MARK))):
@@ -126,7 +126,7 @@ def load(area: Area, set_name: str, items: Iterable[Item], check: Check) -> int:
     return count
 
 
-def _made(session: Session, area: Area, set_name: str, item: Item) -> Iterator[Words]:
+def _made(sending: _Sending, area: Area, set_name: str, item: Item) -> Iterator[Words]:
     try:
         held = Held.read(item.cells[0] if item.cells and item.cells[0] is not None else b"")
         header = Header.read(held.header)
@@ -134,7 +134,7 @@ def _made(session: Session, area: Area, set_name: str, item: Item) -> Iterator[W
         score = NO_EXPIRY if header.expiry_ms is None else header.expiry_ms
         # First, so that whoever clears the set knows of a value that is half there.
         yield "ZADD", area.index(set_name), score, item.key
-        content = [held.content] if held.content is not None else _parts(session, area, set_name, held)
+        content = [held.content] if held.content is not None else _parts(sending, area, set_name, held)
         yield from commands(header, place, content)
     except (ValueError, KeyError) as exc:
         raise IntegrityError(
@@ -143,9 +143,9 @@ def _made(session: Session, area: Area, set_name: str, item: Item) -> Iterator[W
         ) from exc
 
 
-def _parts(session: Session, area: Area, set_name: str, held: Held) -> Iterator[bytes]:
+def _parts(sending: _Sending, area: Area, set_name: str, held: Held) -> Iterator[bytes]:
     for digest in held.parts:
-        part = session.call("GET", area.value(set_name, part_key(digest)))
+        part = sending.answer("GET", area.value(set_name, part_key(digest)))
         if part is None:
             raise ValueError("a part is missing")
         yield part
@@ -160,12 +160,17 @@ class _Sending:
         self._size = 0
 
     def send(self, commands: Iterable[Words]) -> None:
-        """In order; what a command reads must have been sent before."""
+        """Have them carried out, in order, at the latest at `flush`."""
         for words in commands:
             self._waiting.append(words)
             self._size += sum(len(word) for word in words if isinstance(word, bytes))
             if self._size >= SENT_BYTES or len(self._waiting) >= SENT_COMMANDS:
                 self.flush()
+
+    def answer(self, *words: Word) -> Any:
+        """The answer to a command that sees what was sent before."""
+        self.flush()
+        return self._session.call(*words)
 
     def flush(self) -> None:
         waiting, self._waiting, self._size = self._waiting, [], 0

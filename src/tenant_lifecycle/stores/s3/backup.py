@@ -9,7 +9,7 @@ from typing import Any
 
 from tenant_lifecycle.errors import UnsupportedByStore
 from tenant_lifecycle.model.backup.items import Item
-from tenant_lifecycle.model.backup.parts import PART_BYTES, is_part
+from tenant_lifecycle.model.backup.parts import PART_BYTES, Held, is_part
 from tenant_lifecycle.model.keymap import ResolvedKeys, Treatment
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.stores.backing import BaseReading, Version
@@ -20,6 +20,7 @@ from tenant_lifecycle.stores.s3.listing import stack
 from tenant_lifecycle.stores.s3.owned import Area, family_of, family_stacks, keeps_versions, prefixes
 from tenant_lifecycle.stores.s3.reading import Clock, Wanted, read
 from tenant_lifecycle.stores.s3.stack import Marker
+from tenant_lifecycle.stores.s3.threads import each
 
 #: Objects that are listed before they are read.
 PAGE = 64
@@ -84,19 +85,17 @@ def _once(items: Iterable[Item], parts: set[bytes]) -> Iterator[Item]:
 
 def capture(area: Area, tenant: TenantId, keys: Sequence[bytes], clock: Clock) -> list[Item | None]:
     """Each key's current object; big ones without a cell, and not read. What is not the tenant's has none."""
-    resolved = area.resolve(tenant)
-    found: dict[bytes, Item] = {}
-    small: list[Wanted] = []
-    for key in keys:
-        now = clock()
-        one = _wanted(area, resolved, key)
-        if one is not None and one.size > PART_BYTES:
-            found[key] = Item(one.set, key, (), now)
-        elif one is not None:
-            small.append(one)
-    for item in read(area.bucket, small, clock):
-        found[item.key] = Item(item.set, item.key, (), item.at_us) if is_part(item.key) else item
+    resolved, now = area.resolve(tenant), clock()
+    there = [one for one in each(lambda key: _wanted(area, resolved, key), keys) if one is not None]
+    found = {one.key: Item(one.set, one.key, (), now) for one in there if one.size > PART_BYTES}
+    for item in read(area.bucket, [one for one in there if one.size <= PART_BYTES], clock):
+        found[item.key] = Item(item.set, item.key, (), item.at_us) if _in_parts(item) else item
     return [found.get(key) for key in keys]
+
+
+def _in_parts(item: Item) -> bool:
+    """Whether it is a part, or an item that is: an object that grew after it was listed."""
+    return is_part(item.key) or Held.read(item.cells[0] or b"").content is None
 
 
 def capture_big(area: Area, tenant: TenantId, key: bytes, clock: Clock) -> Iterator[Item]:

@@ -15,6 +15,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from tenant_lifecycle.errors import StoreBusy
@@ -145,7 +146,7 @@ class OwnerIndex:
     def owners_in(self, tab: int) -> set[str]:
         """Everybody who has a row in the table."""
         rows = self._db.execute("SELECT DISTINCT owners FROM row WHERE tab = ?", (tab,))
-        return {owner for (text,) in rows for owner in json.loads(text)}
+        return {owner for (text,) in rows for owner in _owners(text)}
 
     def remap(self, tab: int, change: Callable[[tuple[Cell, ...]], tuple[Cell, ...] | None]) -> None:
         """Cells that are kept, after the table's columns changed."""
@@ -160,7 +161,7 @@ class OwnerIndex:
         found = self._owners.get((look, value))
         if found is None:
             rows = self._db.execute("SELECT owners FROM name WHERE look = ? AND value = ?", (look, value))
-            found = tuple(sorted({owner for (text,) in rows for owner in json.loads(text)}))
+            found = tuple(sorted({owner for (text,) in rows for owner in _owners(text)}))
             if len(self._owners) >= _REMEMBERED:
                 self._owners.clear()
             self._owners[look, value] = found
@@ -175,11 +176,16 @@ class OwnerIndex:
         self._db.execute("DELETE FROM name WHERE look = ? AND value = ? AND key = ?", (look, value, key))
 
 
+# Tenants are few beside rows.
+@lru_cache(maxsize=10_000)
 def _text(owners: Owners) -> str:
     return json.dumps(owners)
 
 
+@lru_cache(maxsize=10_000)
+def _owners(text: str) -> Owners:
+    return tuple(json.loads(text))
+
+
 def _known(owners: str, link: bytes | None, named: bytes, content: bytes | None) -> Known:
-    return Known(
-        tuple(json.loads(owners)), link, unpacked(named), None if content is None else unpacked(content)
-    )
+    return Known(_owners(owners), link, unpacked(named), None if content is None else unpacked(content))
