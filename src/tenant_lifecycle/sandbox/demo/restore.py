@@ -142,6 +142,8 @@ class _Story:
         seconds = time.monotonic() - began
         report = self._judge()
         self._say(f"held against the ledger: {len(report.violations)} differences")
+        for one in report.violations[:5]:
+            self._say(f"  {one.wrong.value}: {one.table} {'/'.join(one.key)}: {one.detail}")
         return RestoreResult(
             target_time=time_text(int(done.spec["at_us"])),
             differences=len(report.violations),
