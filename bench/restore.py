@@ -19,7 +19,7 @@ TENANT = TenantId(rows.TENANT)
 
 def run(quick: bool, show: Callable[[str], None]) -> Report:
     """To a preview, proved by its fingerprints, against pg_restore; and in place, against pg_restore and SQL by hand."""
-    count, repetitions = (2_000, 1) if quick else (150_000, 3)
+    count, repetitions = (2_000, 1) if quick else (80_000, 3)
     with backed(count) as bench:
         manifest, _ = take(bench)
         dump(bench)

@@ -18,8 +18,10 @@ from masking.corpus import (
     sample,
     sandbox_registry,
     text_key,
+    vector_item,
 )
 from tenant_lifecycle.errors import PreconditionRefused, UsageError, WrongState
+from tenant_lifecycle.masking.gate import SetItems, check
 from tenant_lifecycle.masking.keying import MaskingKey
 from tenant_lifecycle.masking.masker import Masker
 from tenant_lifecycle.masking.modes import Mode, data_types
@@ -234,6 +236,26 @@ def test_modes_leave_out_what_they_say(source: Corpus) -> None:
     assert metadata.rows("documents") and {row["body"] for row in metadata.rows("documents")} == {""}
     assert not metadata.rows("chunks") and not metadata.sets["vectors", "libraries"][1]
     assert not any(items for _, _, items in nothing)
+
+
+def test_vectors_alone_are_made_of_texts_that_stay_behind(source: Corpus, clone: Corpus) -> None:
+    made = prepared(source, types=data_types(only=["embeddings"]))
+    alone = masked(source, made)
+    assert alone.sets["vectors", "libraries"] == clone.sets["vectors", "libraries"]
+    assert not alone.rows("chunks") and made.counts == {"vectors libraries": len(clone.rows("chunks"))}
+
+
+def test_a_vector_without_a_text_is_left_out_and_counted_once(source: Corpus) -> None:
+    changed = source.copy()
+    stray = vector_item(
+        "0c4ebe15-adc8-4a14-84b8-f367cdb2871c", "0c4ebe15-adc8-4a14-84b8-f367cdb2871d", 0, [1.0] * 32
+    )
+    changed.sets["vectors", "libraries"][1].append(stray)
+    made = prepared(changed)
+    first, again = masked(changed, made), masked(changed, made)
+    assert first.sets == again.sets and made.left_out == {"vectors libraries": 1}
+    sides = ([SetItems(*one) for one in side] for side in (changed, again))
+    assert check(made, *sides).passed
 
 
 def test_one_data_type_alone_can_be_asked_for_and_an_unknown_one_not() -> None:

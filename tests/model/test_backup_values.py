@@ -130,3 +130,15 @@ def test_numbers_of_metadata_are_floats_where_the_service_knows_no_others() -> N
 def test_no_part_reads_like_a_key_of_a_store() -> None:
     assert not any(is_part(key) for key in (b"", b"k", parts.MARK, parts.MARK + b"x" * 31, b"x" * 41))
     assert is_part(Item("s", parts.part_key(b"d" * 32), (b"",)).key)
+
+
+def test_parts_that_nothing_names_are_left_out() -> None:
+    one, other, old = (list(items_of("s", key, b"", [content * (parts.PART_BYTES + 1)], 0)) for key, content in
+                       ((b"a", b"x"), (b"b", b"x"), (b"a", b"y")))  # fmt: skip
+    kept = sorted({item.key: item for item in (*one, *other)}.values(), key=lambda item: item.key)
+    given = sorted([*kept, *old[:-1]], key=lambda item: item.key)
+    assert len(given) == len(kept) + 2
+    assert list(parts.named_only(lambda: given)) == kept
+    # Sets that never have parts need not have cells of this form.
+    plain = [Item("v", b"\0", (b"?",)), Item("v", b"k", (b"?",)), Item("v", b"l", (None,))]
+    assert list(parts.named_only(lambda: plain)) == plain

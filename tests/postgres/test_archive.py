@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from archive_sample import Archiving, writing
 from feed_sample import DOCS, MAP, SCHEMA, THEM, US
+from psycopg import sql
 
 from tenant_lifecycle.errors import FeedGap, StoreBusy
 from tenant_lifecycle.model.names import TableName
@@ -344,3 +345,42 @@ def test_what_cannot_be_archived_is_named(archiving: Callable[..., Archiving]) -
 )
 def test_transaction_numbers_go_on_after_they_wrapped(lower: int, reference: int, full: int) -> None:
     assert full_xid(lower, reference) == full
+
+
+def test_schemas_of_tenants_are_archived_each_to_its_own(
+    new_database: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "HEARTBEAT_S", 0.05)
+    dsn = new_database(18)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        for schema in ("t_1", "t_1'%"):
+            conn.execute(
+                sql.SQL("CREATE SCHEMA {0}; CREATE TABLE {0}.docs (id int PRIMARY KEY, body text)").format(
+                    sql.Identifier(schema)
+                )
+            )
+    one = Archiving(
+        Database("blue/postgres", "blue", dsn, OwnershipMap(schema_template="t_{tenant}")), tmp_path / "spool"
+    )
+    archive = one.open()
+    one.base("1", "1'%")
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("INSERT INTO t_1.docs VALUES (1, 'one'), (2, 'two')")
+        conn.execute("DELETE FROM t_1.docs WHERE id = 1")
+        conn.execute("INSERT INTO \"t_1'%\".docs VALUES (1, 'theirs')")
+        conn.execute("TRUNCATE t_1.docs")
+        conn.execute("INSERT INTO t_1.docs VALUES (3, 'three')")
+    one.pump()
+    one.equal()
+    assert len(one.folded["1"].items) == len(one.folded["1'%"].items) == 1
+    archive.close()
+    one.database.close()
+
+
+def test_a_database_that_does_not_say_whose_it_is_is_not_archived(new_database: Callable[..., str]) -> None:
+    dsn = new_database(18)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("CREATE TABLE docs (id int PRIMARY KEY)")
+    database = Database("blue/postgres", "blue", dsn, OwnershipMap(per_database=True))
+    assert "nothing in it says who" in slot.uncovered(database)["public.docs"]
+    database.close()

@@ -25,6 +25,7 @@ from tenant_lifecycle.stores.keyed import machine_us
 from tenant_lifecycle.stores.postgres.archive import reader
 from tenant_lifecycle.stores.postgres.database import Database
 from tenant_lifecycle.stores.postgres.store import PostgresStore
+from tenant_lifecycle.wiring import archiver as archiver_wiring
 from tenant_lifecycle.wiring.archiver import SlotLine
 
 
@@ -60,6 +61,8 @@ def test_any_moment_of_the_window_is_the_tenant_as_it_was(
     while archiver.reach is None or archiver.reach.at_us < until:
         archiver.step()
     archiver.close()
+    monkeypatch.setattr(archiver_wiring, "SWEEP_S", 0.0)
+    SlotLine(repository, "blue", "postgres").tidy()
     history = _history(repository, US)
     window = history.window()
     assert not window.gaps and len(window.intervals) == 1

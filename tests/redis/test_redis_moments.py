@@ -15,12 +15,14 @@ from redis_pair import US, Pair
 from backups.conftest import WRAPPING
 from keyed_backup import FINGERPRINTS, base_of, go_on
 from tenant_lifecycle.backups.log.stretch import Line, Stretch
+from tenant_lifecycle.backups.moments.synthetic import write_synthetic
 from tenant_lifecycle.backups.repository import Repository, TenantBackups
 from tenant_lifecycle.backups.storage_folder import FolderStorage
 from tenant_lifecycle.model.backup import parts
 from tenant_lifecycle.model.backup.fingerprint import Fingerprint, fingerprint
 from tenant_lifecycle.model.backup.items import Delete, Frame, Op, Upsert
 from tenant_lifecycle.model.backup.manifest import BaseKind, StoreBase
+from tenant_lifecycle.model.backup.parts import Held
 from tenant_lifecycle.operations.backup.taking import Order, take_full
 
 #: Steps before, during and after the reading of the base.
@@ -118,9 +120,29 @@ def test_every_state_comes_back_from_a_base_that_was_read_while_writes_went_on(
             assert preview.fingerprints(FINGERPRINTS)["answers"] == state["answers"]
             preview.discard()
         tried += 1
+    _synthetic_base_has_no_parts_that_nothing_names(rig, at)
     assert tried == AFTER and any(
         parts.is_part(op.key) for one in rig.frames for op in one.ops if isinstance(op, Upsert)
     )
+
+
+def _synthetic_base_has_no_parts_that_nothing_names(rig: Rig, at: int) -> None:
+    moment = rig.backups.moment(at)
+    before = {item.key for item in moment.items("redis", "answers")}
+    manifest = write_synthetic(rig.backups, moment, at, None, {})  # type: ignore[arg-type]
+    after = list(rig.backups.items(manifest, "redis", "answers"))
+    assert {key for key in before if not parts.is_part(key)} == {
+        item.key for item in after if not parts.is_part(item.key)
+    }
+    named = {
+        digest
+        for item in after
+        if not parts.is_part(item.key)
+        for digest in Held.read(item.cells[0] or b"").parts
+    }
+    assert {parts.part_key(digest) for digest in named} == {
+        item.key for item in after if parts.is_part(item.key)
+    }
 
 
 def test_a_base_that_the_operation_takes_is_where_the_log_goes_on(pair: Pair, tmp_path: Path) -> None:

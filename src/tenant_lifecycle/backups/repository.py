@@ -46,6 +46,8 @@ class Repository:
         self.sealer = Sealer(keys, identity, OWN.tenant_hash)
         self.signer = RepositorySigner(keys.lasting("sign"))
         self._name_key = keys.lasting("name")
+        #: 32 bytes, for the list of the erased.
+        self.exclusion_key = keys.lasting("excluded")
 
     @classmethod
     def create(cls, storage: Storage, wrapping: KeyWrapping) -> Repository:

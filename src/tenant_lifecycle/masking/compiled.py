@@ -271,12 +271,6 @@ class NamedMask:
             raise _unruled(f"{self._where}.{name}")
         if name in self._left_out:
             return None
-        if (
-            isinstance(value, bytes)
-            and rule.cls not in (DataClass.BINARY, DataClass.JSON)
-            and not _is_text(value)
-        ):
-            return b""
         return changed(value, rule, change)
 
     def _needs_vector(self, name: str, value: Any) -> bool:
@@ -298,13 +292,6 @@ class NamedMask:
         if masked is None:
             raise _unruled(f"{self._where}: the form of a {name}")
         return masked
-
-
-def _is_text(data: bytes) -> bool:
-    try:
-        return "\0" not in data.decode()
-    except UnicodeDecodeError:
-        return False
 
 
 def _unruled(where: str) -> PreconditionRefused:

@@ -8,6 +8,7 @@ vector ``vectors`` and ``metadata``.
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -97,7 +98,8 @@ def _read_records(kind: str, records: list[Record]) -> dict[str, Any]:
     if kind == "hash":
         return {"fields": {_text(name): value for name, value in records}}
     if kind == "zset":
-        return {"scores": [score for score, _ in records], "elements": [member for _, member in records]}
+        scores = [struct.unpack(">d", score)[0] for score, _ in records]
+        return {"scores": scores, "elements": [member for _, member in records]}
     if kind != "stream":
         return {"elements": [element for (element,) in records]}
     entries = [
@@ -110,7 +112,9 @@ def _written_records(kind: str, content: Mapping[str, Any]) -> list[Record]:
     if kind == "hash":
         return sorted((_bytes(name), value or b"") for name, value in content["fields"].items())
     if kind == "zset":
-        return list(zip(content["scores"], _present(content["elements"]), strict=True))
+        scores = dict(zip(_present(content["elements"]), content["scores"], strict=True))
+        ranked = sorted((score, member) for member, score in scores.items())
+        return [(struct.pack(">d", score), member) for score, member in ranked]
     if kind != "stream":
         elements: list[Record] = [(element,) for element in _present(content["elements"])]
         return sorted(set(elements)) if kind == "set" else elements

@@ -58,7 +58,7 @@ class Gate:
         self._setting = masker.setting
         self._sweep, self._sealed = Sweep(), False
         self._source, self._clone = Rows(), Rows()
-        self._texts = Texts(masker.registry, masker.forms)
+        self._texts = Texts(masker.registry, masker.forms, masker.setting.target.tenant)
         self._detectors = Detectors(masker.setting.target, hosts)
         self._canaries = Canaries(canaries, masker.pseudonym)
         self._source_vectors: set[int] = set()
@@ -132,7 +132,7 @@ class Gate:
                         self._leak("value", hit.kind, f"{where}.{field.name}", hit.handle)
         self._look_at_forms(where, [field for field in fields if field.formed])
         for field in fields:
-            whole = self._sweep.whole(field.text) if field.formed and not field.kept else None
+            whole = self._sweep.whole(field.text) if field.tenant else None
             if whole is not None and whole.kind == TENANT:
                 self._leak("value", TENANT, f"{where}.{field.name}", whole.handle)
             if not field.readable:

@@ -22,7 +22,7 @@ from typing import Any
 
 from tenant_lifecycle.errors import PreconditionRefused, WrongState
 from tenant_lifecycle.masking.aliases import aliases_of, replacement
-from tenant_lifecycle.masking.classes import SWEPT, DataType
+from tenant_lifecycle.masking.classes import SWEPT, DataClass, DataType
 from tenant_lifecycle.masking.classify import SAMPLE, Classifier, Proposal, too_mild
 from tenant_lifecycle.masking.compiled import NamedMask, RowKey, RowMask, SetMask, coarsening
 from tenant_lifecycle.masking.embedding import Embedder, HashingEmbedder
@@ -168,7 +168,7 @@ class Masker:
         Raises:
             WrongState: something was masked already.
         """
-        if self._counts:
+        if self.counts:
             raise WrongState("ids were given out already", next_step="reserve ids before masking")
         self.setting.starts[domain] = start
 
@@ -182,16 +182,29 @@ class Masker:
             raise WrongState(
                 "the source was not looked through", next_step="prepare every set, then call ready"
             )
+        where = f"{store} {shape.set}"
+        self._counts[where] = self._left_out[where] = 0
         if not self.wants(store, shape.set):
+            self._shelve(store, shape, items)
             return
-        mask = self._compiled(store, shape)
+        mask = self._compiled(store, shape, self._types)
         for item in items:
             masked = mask(item)
             if masked is not None:
-                self._counts[f"{store} {shape.set}"] += 1
+                self._counts[where] += 1
                 yield masked
             elif not is_part(item.key):
-                self._left_out[f"{store} {shape.set}"] += 1
+                self._left_out[where] += 1
+
+    def _shelve(self, store: str, shape: Shape, items: Iterable[Item]) -> None:
+        """Make the vectors that other stores have of a text that the clone itself has not."""
+        rules = self._rules(store, shape.set)
+        if rules is None or DataType.EMBEDDINGS not in self._types:
+            return
+        if any(rule.cls is DataClass.EMBEDDING and "place" in rule.options for rule in rules.fields.values()):
+            mask = self._compiled(store, shape, self._types | {rules.data})
+            for item in items:
+                mask(item)
 
     def pseudonym(self, kind: str, value: str) -> str:
         """What a value of a kind has become; for whoever checks that it did."""
@@ -199,13 +212,13 @@ class Masker:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Items masked, by store and set."""
-        return dict(self._counts)
+        """Items of the latest `mask` of each set, by store and set."""
+        return {where: count for where, count in self._counts.items() if count}
 
     @property
     def left_out(self) -> Mapping[str, int]:
         """Vectors for whose text nothing is known, by store and set."""
-        return dict(self._left_out)
+        return {where: count for where, count in self._left_out.items() if count}
 
     def close(self) -> None:
         """Forget vectors that were kept for other stores."""
@@ -214,13 +227,13 @@ class Masker:
     def _rules(self, store: str, set_name: str) -> SetRules | None:
         return self.registry.rules(store, set_name)
 
-    def _compiled(self, store: str, shape: Shape) -> SetMask:
+    def _compiled(self, store: str, shape: Shape, types: Collection[DataType]) -> SetMask:
         rules = self._rules(store, shape.set)
         assert rules is not None
         if rules.names:
-            return NamedMask(f"{store} {shape.set}", rules, self.forms[store], self.setting, self._types)
+            return NamedMask(f"{store} {shape.set}", rules, self.forms[store], self.setting, types)
         groups = self._groups.get((store, shape.set))
-        return RowMask(rules, shape, self.setting, self._types, self._row_keys[store], groups)
+        return RowMask(rules, shape, self.setting, types, self._row_keys[store], groups)
 
     def _learn(self, place: Place) -> None:
         rule = place.rule

@@ -17,9 +17,9 @@ _HOLE = re.compile(r"\{([a-z_]+)(?::(uuid|integer|opaque))?\}")
 _HOLDS: Mapping[str, str] = {
     "uuid": r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}",
     "integer": r"-?[0-9]+",
-    "opaque": r".+?",
-    "text": r".+?",
-    "keep": r".+?",
+    "opaque": r".*?",
+    "text": r".*?",
+    "keep": r".*?",
 }
 
 

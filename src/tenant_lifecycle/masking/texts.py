@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tenant_lifecycle.masking.classes import DataClass, Rule
+from tenant_lifecycle.masking.classes import DataClass
 from tenant_lifecycle.masking.forms import Form
-from tenant_lifecycle.masking.registry import Registry
+from tenant_lifecycle.masking.registry import Registry, SetRules
 from tenant_lifecycle.masking.structure import OPAQUE, has_text
 from tenant_lifecycle.masking.walking import as_text
 from tenant_lifecycle.model.backup.items import Item
@@ -28,13 +28,16 @@ class Field:
     formed: bool
     #: False: bytes that are no text.
     readable: bool = True
+    #: Whether the registry says that it is a tenant's id.
+    tenant: bool = False
 
 
 class Texts:
     """Reads items of all stores."""
 
-    def __init__(self, registry: Registry, forms: Mapping[str, Form]) -> None:
-        self._registry, self._forms = registry, forms
+    def __init__(self, registry: Registry, forms: Mapping[str, Form], tenant: str) -> None:
+        """``tenant``: the source, whose id may stand in names."""
+        self._registry, self._forms, self._tenant = registry, forms, tenant
         self._formed: dict[tuple[str, Shape], list[int]] = {}
 
     @staticmethod
@@ -47,7 +50,7 @@ class Texts:
         rules = self._registry.rules(store, shape.set)
         assert rules is not None
         if rules.names:
-            yield from self._named(store, rules.fields, item)
+            yield from self._named(store, rules, item)
             return
         formed = self._formed.setdefault((store, shape), has_text(self._registry, store, shape))
         for place, column in enumerate(shape.columns):
@@ -55,14 +58,18 @@ class Texts:
             rule = rules.fields.get(column.name)
             if cell is not None and (rule is None or rule.cls is not DataClass.EMBEDDING):
                 kept = rule is not None and rule.kind == "keep"
-                yield Field(column.name, cell.decode("utf-8", "replace"), kept, place in formed)
+                told = rule is not None and rule.cls is DataClass.TENANT_ID
+                yield Field(column.name, cell.decode("utf-8", "replace"), kept, place in formed, tenant=told)
 
-    def _named(self, store: str, rules: Mapping[str, Rule], item: Item) -> Iterator[Field]:
+    def _named(self, store: str, rules: SetRules, item: Item) -> Iterator[Field]:
         opened = self._forms[store].opened(item)
         for name, text in opened.names.items():
             yield Field(name, text, False, False)
+            form = rules.names.get(name)
+            if form is not None and ("tenant", "tenant") in form.holes() and form.read(text, self._tenant):
+                yield Field(name, self._tenant, False, False, tenant=True)
         for name, value in opened.content.items():
-            rule = rules.get(name)
+            rule = rules.fields.get(name)
             if rule is None or rule.cls is not DataClass.EMBEDDING:
                 kept = rule is not None and rule.kind == "keep"
                 formed = rule is None or rule.kind not in OPAQUE

@@ -133,6 +133,8 @@ def _names_nobody(rule: Rule) -> bool:
 def _leaf(value: Any, rule: Rule, change: Change) -> Any:
     if rule.kind == "keep":
         return value
+    if isinstance(value, bytes) and not is_text(value):
+        return b""
     new = change(rule, as_text(value))
     if new is None:
         return None
@@ -141,16 +143,17 @@ def _leaf(value: Any, rule: Rule, change: Change) -> Any:
     if isinstance(value, list | tuple):
         return [float(number) for number in new.strip("[]").split(",")]
     if isinstance(value, int | float | Literal):
-        return _number(new)
+        return _number(new, value)
     return new
 
 
-def _number(text: str) -> Any:
+def _number(text: str, like: Any) -> Any:
+    """A number where it is one still; a float where services know no other numbers."""
     try:
-        float(text)
+        number = float(text)
     except ValueError:
         return text
-    return Literal(text)
+    return number if isinstance(like, float) else Literal(text)
 
 
 def as_text(value: Any) -> str:
@@ -159,7 +162,15 @@ def as_text(value: Any) -> str:
         return value.decode(errors="surrogateescape")
     if isinstance(value, list | tuple):
         return f"[{','.join(map(str, value))}]"
-    return str(value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def is_text(data: bytes) -> bool:
+    """Whether bytes can be read, and so be masked."""
+    try:
+        return "\0" not in data.decode()
+    except UnicodeDecodeError:
+        return False
 
 
 def _parsed(value: str | bytes) -> Any:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from tenant_lifecycle.model.erasure.manifest import Batch
 from tenant_lifecycle.model.erasure.match import Found, Match, Whose
@@ -71,6 +71,9 @@ class Settled:
     #: Bytes that stay below every read path by policy (free space of tables): no level up to V2 speaks of them, a
     #: certificate lists them, and where V3 is required the searcher must not find them.
     traces: tuple[str, ...] = ()
+    #: Of the repository of backups: what a certificate says of keys and of the list of the erased. JSON, nothing
+    #: personal.
+    destroyed: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from tenant_lifecycle.backups.repository import Repository
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.migrations import upgrade
 from tenant_lifecycle.catalog.tenants import Tenants
-from tenant_lifecycle.errors import ConflictError, UnknownTenant
+from tenant_lifecycle.errors import ConflictError, LifecycleError, UnknownTenant
 from tenant_lifecycle.model.backup.items import Frame
 from tenant_lifecycle.model.backup.manifest import RestoreWindow
 from tenant_lifecycle.model.backup.policy import BackupPolicies
@@ -28,15 +29,17 @@ from tenant_lifecycle.operations.archive.service import Archiver, run, status
 from tenant_lifecycle.operations.archive.writers import Writers
 from tenant_lifecycle.stores.backing import Archives, Captures, Clocked, TellsTime
 from tenant_lifecycle.stores.base import Fences, Journals, Keyed, Store
-from tenant_lifecycle.stores.keyed import machine_us
+from tenant_lifecycle.wiring.clocks import JudgesClock
 from tenant_lifecycle.wiring.installation import Installation, close_stores
 from tenant_lifecycle.wiring.repository import open_repository, tenant_part
 from tenant_lifecycle.wiring.runner_process import only_one
 
+logger = logging.getLogger(__name__)
+
 #: Names slot and publication in every database.
 ARCHIVE = "backups"
-#: How long a measured difference of clocks is used.
-_MEASURED_S = 10.0
+#: How often flushes are put together, and how old those are that are deleted.
+TIDY_S, SWEEP_S = 600.0, 3600.0
 #: How long the list of tenants is used.
 _TENANTS_S = 5.0
 
@@ -49,7 +52,7 @@ def run_archiver(installation: Installation, stop: threading.Event) -> None:
         ConflictError: an archiver of this installation runs on this host.
     """
     folder = archiver_folder(installation)
-    with only_one(folder / "archiver.lock", "an archiver"):
+    with only_one(folder / "archiver.lock", "an archiver", wait_s=1.0):
         repository = open_repository(installation.backups)
         stores = installation.open_stores(())
         control = ControlDatabase(installation.control)
@@ -118,23 +121,6 @@ def window(installation: Installation, tenant: TenantId) -> RestoreWindow:
     return tenant_part(installation.backups, tenant).window()
 
 
-class JudgesClock:
-    """The judge's time without asking it each time: how far this machine's clock is off is measured now and then."""
-
-    def __init__(self, judge: TellsTime) -> None:
-        self._judge = judge
-        self._off_us = 0
-        self._measured_at = float("-inf")
-
-    def __call__(self) -> int:
-        if time.monotonic() - self._measured_at > _MEASURED_S:
-            before = machine_us()
-            told = self._judge.now_us()
-            self._off_us = told - (before + machine_us()) // 2
-            self._measured_at = time.monotonic()
-        return machine_us() + self._off_us
-
-
 class _Known:
     """The tenants of an environment, as of the last seconds."""
 
@@ -170,7 +156,9 @@ class SlotLine:
     """`operations.archive.line.Line` over the repository's log of all tenants."""
 
     def __init__(self, repository: Repository, environment: str, store: str) -> None:
+        self._repository = repository
         self._slot = repository.slot(LogLine(store, environment=environment))
+        self._tidied_at = time.monotonic()
 
     def through(self) -> Covered | None:
         head = self._slot.head()
@@ -178,3 +166,17 @@ class SlotLine:
 
     def flush(self, frames: Mapping[TenantId, Sequence[Frame]], covered: Covered, broken: Broken) -> None:
         self._slot.flush(frames, Stretch.of(covered), broken)
+        if time.monotonic() - self._tidied_at >= TIDY_S:
+            self._tidied_at = time.monotonic()
+            self.tidy()
+
+    def tidy(self) -> None:
+        """Move what many flushes have of a tenant into its own log, and delete flushes that nobody needs any more.
+
+        The flush is durable already: what fails here is tried again at the next time.
+        """
+        try:
+            self._slot.compact(self._repository.log_in)
+            self._slot.sweep(time.time() - SWEEP_S)
+        except LifecycleError as exc:
+            logger.warning("archive %s: flushes are not put together: %s", self._slot.line.place(), exc)

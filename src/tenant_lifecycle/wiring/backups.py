@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from tenant_lifecycle.backups.care.exclusion import excluded
 from tenant_lifecycle.backups.contract import TenantRepository
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.holds import Holds
 from tenant_lifecycle.catalog.operations import Operations, busy_error
 from tenant_lifecycle.catalog.tenants import Tenants
-from tenant_lifecycle.errors import PlanChanged, UnknownTenant, UsageError, WrongState
+from tenant_lifecycle.errors import NotRestorable, PlanChanged, UnknownTenant, UsageError, WrongState
 from tenant_lifecycle.model.backup.when import MARK_LABEL, Point, read_point
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import NewOperation, Operation
@@ -29,7 +30,9 @@ from tenant_lifecycle.operations.restore.promoting import DISCARD, PROMOTE
 from tenant_lifecycle.operations.restore.session import RestoreSession
 from tenant_lifecycle.stores.backing import SetDiff
 from tenant_lifecycle.stores.base import FenceRow, FenceState
+from tenant_lifecycle.wiring.clocks import go_by_the_judge
 from tenant_lifecycle.wiring.installation import Installation, Stores, close_stores
+from tenant_lifecycle.wiring.repository import open_repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,7 @@ class Backups:
         environment = self.environment_of(tenant, wanted.environment)
         repository = self.repository(tenant)
         chosen = choose(repository, point_of(wanted.to), time.time_ns() // 1000)
+        self._refuse_erased(tenant, chosen)
         holds = [hold.id for hold in self._holds.blocking([tenant])]
         return plan_restore(
             moment_of(repository, chosen), chosen, tenant, environment,
@@ -216,6 +220,7 @@ class Backups:
         """What a driver of a backup holds open: stores of its own, so that it shares no connection."""
         tenant, environment = TenantId(operation.tenant_id), operation.spec["environment"]
         stores = self._installation.open_stores((environment,))
+        go_by_the_judge(stores[environment])
         return BackupSession(
             operation.id,
             tenant,
@@ -239,6 +244,17 @@ class Backups:
         )
 
     # -- finding
+
+    def _refuse_erased(self, tenant: TenantId, chosen: Chosen) -> None:
+        """A tenant that was erased does not come back by a restore to a moment before."""
+        if self._installation.backups.repository is None:
+            return
+        entry = excluded(open_repository(self._installation.backups), tenant)
+        if entry is not None and chosen.at_us <= entry.until * 1_000_000:
+            raise NotRestorable(
+                f"tenant {tenant!r} was erased by {entry.erasure}, and that moment lies before it",
+                next_step="nothing of it may be brought back; moments after it can be restored",
+            )
 
     def _checked(self, tenant: TenantId) -> TenantId:
         if not tenant:

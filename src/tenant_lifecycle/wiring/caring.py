@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from tenant_lifecycle.backups.care import mirror as mirroring
@@ -22,7 +22,7 @@ from tenant_lifecycle.backups.repository import Repository
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.holds import Holds
 from tenant_lifecycle.catalog.tenants import Tenants
-from tenant_lifecycle.errors import ConfigError, UnknownTenant
+from tenant_lifecycle.errors import ConfigError, IntegrityError, KeyUnavailable, UnknownTenant
 from tenant_lifecycle.model.backup.manifest import Manifest
 from tenant_lifecycle.model.backup.policy import BackupPolicy
 from tenant_lifecycle.model.names import TenantId
@@ -137,7 +137,7 @@ class Caring:
         if self._installation.backups.mirror is not None:
             return []
         home = open_repository(self._installation.backups)
-        return [one.tenant for one in home.tenants() if self._policy(one.tenant).cross_region]
+        return [one for _, one in _tenants(home) if one is not None and self._policy(one).cross_region]
 
     @property
     def _asked(self) -> Asked:
@@ -165,16 +165,30 @@ class Caring:
         return None if place is None else Repository.open(open_storage(place), open_wrapping(place.key))
 
     def _wants_mirror(self, home: Repository) -> Callable[[Directory], bool]:
-        wanted = {one.place.directory for one in home.tenants() if self._policy(one.tenant).cross_region}
+        # Whose directory it is may be what is damaged: then rather one copy too many.
+        wanted = {
+            directory
+            for directory, tenant in _tenants(home)
+            if tenant is None or self._policy(tenant).cross_region
+        }
         return lambda directory: directory in wanted
 
     def _cold_before(self, home: Repository) -> dict[str, int]:
         found = {}
-        for one in home.tenants():
-            cold = self._policy(one.tenant).cold_after_s
+        for directory, tenant in _tenants(home):
+            cold = None if tenant is None else self._policy(tenant).cold_after_s
             if cold is not None:
-                found[one.place.directory.path] = round((time.time() - cold) * 1_000_000)
+                found[directory.path] = round((time.time() - cold) * 1_000_000)
         return found
+
+
+def _tenants(home: Repository) -> Iterator[tuple[Directory, TenantId | None]]:
+    """Every directory with its tenant; None: it was shredded, or cannot be told."""
+    for directory in home.directories():
+        try:
+            yield directory, home.tenant_of(home.place(directory))
+        except (IntegrityError, KeyUnavailable):
+            yield directory, None
 
 
 def _with(report: Report, mended: tuple[str, ...], mirror: Repository | None) -> Report:

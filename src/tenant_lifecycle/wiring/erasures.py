@@ -43,6 +43,7 @@ from tenant_lifecycle.operations.erase.systems import systems_of
 from tenant_lifecycle.wiring.certifying import CertificateOffice, Issued, Reading, issued_bundle
 from tenant_lifecycle.wiring.installation import Installation, Stores, close_stores
 from tenant_lifecycle.wiring.looking import looker_for
+from tenant_lifecycle.wiring.repository_system import with_repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Erasures:
             raise UsageError("the tenant's id is empty", next_step="tenantctl tenant list")
         if received_at is not None and received_at > self._db.now():
             raise UsageError("the request cannot have been received in the future")
-        systems_of(self._stores(), {}, scope)
+        systems_of(with_repository(self._installation, self._stores()), {}, scope)
         return self.requests.create(
             tenant, ground, actor=actor, aliases=aliases, scope=scope, ticket=ticket,
             received_at=received_at, out_of_scope=out_of_scope,
@@ -138,7 +139,9 @@ class Erasures:
     def plan(self, text: str, *, actor: str) -> ErasurePlan:
         """Find out what would go, and keep it as the request's plan."""
         request = self.find(text)
-        systems = systems_of(self._stores(), self._open_verifiers(), request.scope)
+        systems = systems_of(
+            with_repository(self._installation, self._stores()), self._open_verifiers(), request.scope
+        )
         return self._governing.plan(request, systems, actor=actor, now=self._db.now())
 
     def approve(self, text: str, *, plan: str, actor: str, reason: str = "") -> Request:
@@ -312,7 +315,8 @@ class Erasures:
         request, plan = self.requests.get(request_id), self.requests.plan(request_id)
         if plan is None:
             raise WrongState(f"request {request_id} has no plan")
-        stores, verifiers = self._installation.open_stores(()), self._installation.open_verifiers()
+        stores = with_repository(self._installation, self._installation.open_stores(()))
+        verifiers = with_repository(self._installation, self._installation.open_verifiers())
 
         def close() -> None:
             close_stores(stores)
@@ -348,5 +352,5 @@ class Erasures:
     def _open_verifiers(self) -> Stores:
         with self._opening:
             if self._verifiers is None:
-                self._verifiers = self._installation.open_verifiers()
+                self._verifiers = with_repository(self._installation, self._installation.open_verifiers())
             return self._verifiers

@@ -30,18 +30,25 @@ def only_runner(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def only_one(lock: Path, what: str) -> Iterator[None]:
-    """Hold a lock file; the lock is gone with the process, however that ends.
+def only_one(lock: Path, what: str, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold a lock file; the lock is gone with the process, however that ends. ``wait_s``: who only looks lets go soon.
 
     Raises:
         ConflictError: another process holds it.
     """
     lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    give_up = time.monotonic() + wait_s
     with lock.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            raise ConflictError(f"{what} of this installation is running on this host already") from exc
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as exc:
+                if time.monotonic() >= give_up:
+                    raise ConflictError(
+                        f"{what} of this installation is running on this host already"
+                    ) from exc
+                time.sleep(0.05)
         yield
 
 

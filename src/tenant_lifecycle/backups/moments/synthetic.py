@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 from tenant_lifecycle.backups.contract import BaseWriter, TenantRepository
 from tenant_lifecycle.backups.moments.moment import FoldedMoment
 from tenant_lifecycle.errors import RepositoryDamaged
 from tenant_lifecycle.model.backup.items import Item
 from tenant_lifecycle.model.backup.manifest import BaseKind, Manifest, SetStored, StoreBase
+from tenant_lifecycle.model.backup.parts import named_only
 from tenant_lifecycle.model.backup.snapshot import Snapshot
 
 
@@ -91,7 +93,8 @@ def _full_sets(writer: BaseWriter, moment: FoldedMoment, store: str) -> Mapping[
     stored = {}
     fingerprints = moment.fingerprints(store)
     for name, shape in moment.shapes(store).items():
-        stored[name] = writer.add(store, shape, moment.items(store, name))
+        # What replaced objects consisted of would be kept for good otherwise.
+        stored[name] = writer.add(store, shape, named_only(partial(moment.items, store, name)))
         if stored[name].fingerprint != fingerprints[name]:
             raise RepositoryDamaged(
                 f"the base {moment.manifest.id} merged with the log has not the items of {store}/{name} that it "

@@ -9,7 +9,7 @@ them by their digests stands for them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from tenant_lifecycle.model.backup.items import Item
@@ -83,3 +83,32 @@ def items_of(
 def _part(set_name: str, content: bytes, at_us: int, digests: list[bytes]) -> Item:
     digests.append(hashlib.sha256(content).digest())
     return Item(set_name, part_key(digests[-1]), (content,), at_us)
+
+
+def named_only(items: Callable[[], Iterable[Item]]) -> Iterator[Item]:
+    """Items without the parts that none of them names any more.
+
+    ``items`` gives them in the order of keys, and is asked again where there are parts.
+    """
+    if not _any_part(items()):
+        yield from items()
+        return
+    named = {
+        digest
+        for item in items()
+        if not is_part(item.key)
+        for digest in Held.read(item.cells[0] or b"").parts
+    }
+    for item in items():
+        if not is_part(item.key) or item.key[len(MARK) :] in named:
+            yield item
+
+
+def _any_part(items: Iterable[Item]) -> bool:
+    """Looks no further than where parts stand in the order of keys."""
+    for item in items:
+        if is_part(item.key):
+            return True
+        if item.key[: len(MARK)] > MARK:
+            return False
+    return False

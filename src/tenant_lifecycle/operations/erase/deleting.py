@@ -57,7 +57,13 @@ def settle(ctx: StepContext) -> Outcome:
         settled = store.settle(session.erasing, sorted({one.set for one in frozen.sets}), ctx.check)
     except StoreError as error:
         return Done({"failure": failure_of(ctx, error)})
-    told = {"done": list(settled.done), "left": list(settled.left), "traces": list(settled.traces)}
+    told: dict[str, Any] = {
+        "done": list(settled.done),
+        "left": list(settled.left),
+        "traces": list(settled.traces),
+    }
+    if settled.destroyed:
+        told["destroyed"] = dict(settled.destroyed)
     return Done({**told, "at": ctx.now(), **_horizon(store, ctx.now())})
 
 

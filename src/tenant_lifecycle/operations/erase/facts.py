@@ -17,6 +17,7 @@ from tenant_lifecycle.model.erasure.certificate import CertificateFacts, rfc3339
 from tenant_lifecycle.model.erasure.holds import Hold
 from tenant_lifecycle.model.erasure.outcome import Verdict
 from tenant_lifecycle.model.erasure.people import person
+from tenant_lifecycle.operations.erase.backup_facts import backups_of, keys_of
 from tenant_lifecycle.operations.erase.proceedings import Proceedings
 from tenant_lifecycle.operations.erase.system_facts import finished_at, system_facts
 
@@ -57,8 +58,8 @@ def facts_of(found: Proceedings, identity: Identity) -> CertificateFacts:
             holds=_holds(found),
             scope=_scope(found),
             systems=tuple(system_facts(found, one) for one in found.outcomes),
-            keys=(),
-            backups=said.Backups(classes=(), exclusion_entry_digest=None, restore_drill=None),
+            keys=keys_of(found),
+            backups=backups_of(found),
             retained=_retained(found),
             recipients=(),
             out_of_scope=_out_of_scope(found),

@@ -162,6 +162,8 @@ class _Compiling:
 
     def _whole(self, name: TableName) -> Owners:
         if self._map.per_database:
+            if not self._everybody:
+                raise _CannotSay(name, "is the tenant's of this database, and nothing in it says who that is")
             return self._everybody
         owner = owner_of_schema(self._map, name.schema)
         if owner is None:
