@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,39 @@ def test_rotating_keeps_the_old_epoch_and_the_lasting_keys(folder: FolderStorage
     assert again.data(2) != old
 
 
-def test_two_that_make_the_first_key_share_one(folder: FolderStorage) -> None:
+def test_two_that_make_the_first_key_share_one(
+    folder: FolderStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second comes between the first one's look and its key."""
     first, second = ring(folder), ring(folder)
-    assert first.epochs() == second.epochs() == []
-    first._add(b"a" * 32)
-    second._put(1, first._secrets(1).__class__(b"b" * 32, b"b" * 32))
-    assert second.data(1) == first.data(1)
+    wrap = WRAPPING.wrap
+
+    def quicker(secret: bytes, context: Any) -> bytes:
+        monkeypatch.setattr(WRAPPING, "wrap", wrap)
+        second.create()
+        return wrap(secret, context)
+
+    monkeypatch.setattr(WRAPPING, "wrap", quicker)
+    first.create()
+    assert first.epochs() == [1]
+    assert first.data(1) == second.data(1)
+
+
+def test_many_that_make_keys_at_once_have_the_same(folder: FolderStorage) -> None:
+    for number in range(20):
+        directory = Directory.of_tenant(b"n" * 32, TenantId(str(number)))
+        found: list[tuple[list[int], bytes]] = []
+
+        def make(directory: Directory = directory, found: list[tuple[list[int], bytes]] = found) -> None:
+            keys = made(folder, directory)
+            found.append((keys.epochs(), keys.lasting("fp")))
+
+        threads = [threading.Thread(target=make) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(found) == 4 and all(one == found[0] for one in found)
 
 
 def test_every_flipped_byte_of_a_wrap_is_found(folder: FolderStorage) -> None:

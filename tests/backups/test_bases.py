@@ -147,6 +147,15 @@ def test_equal_items_of_a_set_without_a_key_are_all_kept(part: TenantBackups) ->
     assert all_items(part, full_base(part, {NOTES.set: twice}, shapes=[NOTES]))[NOTES.set] == twice
 
 
+def test_blocks_end_also_where_no_key_says_so(part: TenantBackups) -> None:
+    """Equal keys say all the same."""
+    dice = random.Random(3)
+    rows = [note(1, dice.randbytes(40_000)) for _ in range(150)]
+    full_base(part, {NOTES.set: rows}, shapes=[NOTES])
+    sizes = [block.length for pack in part.reader().index.packs.values() for block in pack.blocks]
+    assert max(sizes) < 1.2 * (1 << 20)
+
+
 def test_more_than_memory_holds_is_sorted(folder: FolderStorage) -> None:
     numbers = list(range(5_000))
     random.Random(1).shuffle(numbers)

@@ -17,7 +17,7 @@ FIELDS = {"bench", "figure", "unit", "ours", "peer", "peer_name", "ratio", "bett
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fence", "copy", "stores", "client", "route", "erase", "sealing", "dedup"])
+@pytest.mark.parametrize("name", ["fence", "copy", "stores", "client", "route", "erase", "sealing", "dedup", "log"])
 def test_the_last_line_is_one_object_with_both_sides(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bench", name, "--quick", "--json"],

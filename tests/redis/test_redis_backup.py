@@ -239,6 +239,20 @@ def test_ids_of_both_moments_say_whose_a_key_is(full: Pair) -> None:
     assert full.blue.get("vec:old:a") == b"then" and not full.blue.exists("vec:new:a")
 
 
+def test_ids_that_were_the_tenants_long_ago_count_no_more(
+    full: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be another tenant's by now: what is theirs must not go."""
+    base = base_of(full.source, US)
+    full.ids[US] = TenantIds({"collection": frozenset({"passed-on"})})
+    preview = preview_of(full.source, base, US)
+    full.ids[US], full.ids[THEM] = TenantIds(), full.ids[US]
+    full.blue.set("vec:passed-on:a", "theirs now")
+    monkeypatch.setattr("tenant_lifecycle.stores.keyed.REMEMBERED_US", -1)
+    preview.promote(writing(US), None, go_on)
+    assert full.blue.get("vec:passed-on:a") == b"theirs now"
+
+
 def test_a_key_of_somebody_else_is_never_promoted(full: Pair) -> None:
     base = base_of(full.source, US)
     stolen = next(item for item in base["answers"] if item.key == b"answer:1:text")

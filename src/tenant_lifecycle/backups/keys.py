@@ -116,14 +116,17 @@ class KeyRing:
         self._current: int | None = None
 
     def create(self) -> None:
-        """Make the first epoch if there is none, or if every one was shredded."""
-        if not self.epochs():
-            self._add(os.urandom(KEY_BYTES))
+        """Make the first epoch if there is none, or if every one was shredded; two that do it at once share one."""
+        wraps, shredded = _listed(self._storage, self._directory)
+        if not wraps - shredded:
+            # By what was listed once: who is slower has to find the name taken, and not to take the next.
+            self._add(max(shredded, default=0) + 1, os.urandom(KEY_BYTES))
 
     def rotate(self) -> int:
         """A new epoch for new objects; its number. The old ones stay for the old objects."""
         secret = self._secrets(self.current()).secret
-        return self._add(secret)
+        wraps, shredded = _listed(self._storage, self._directory)
+        return self._add(max(wraps | shredded) + 1, secret)
 
     def epochs(self) -> list[int]:
         """Those that can be unwrapped, as the repository says now."""
@@ -164,9 +167,7 @@ class KeyRing:
         """Wrap every epoch for another place with that place's wrapping key; how many were new there."""
         return sum(other._put(epoch, self._secrets(epoch)) for epoch in self.epochs())
 
-    def _add(self, secret: bytes) -> int:
-        wraps, shredded = _listed(self._storage, self._directory)
-        epoch = max(wraps | shredded, default=0) + 1
+    def _add(self, epoch: int, secret: bytes) -> int:
         # If another process was quicker, its key is as good.
         self._put(epoch, Secrets(os.urandom(KEY_BYTES), secret))
         self._current = epoch

@@ -8,7 +8,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from tempfile import TemporaryFile
 from typing import IO, Any
 
@@ -23,6 +23,9 @@ from tenant_lifecycle.stores.backing import SetDiff, Writing
 
 #: What is sorted goes to disk (a file without a name) in runs of about so many bytes.
 RUN_BYTES = 8 * 2**20
+#: How long ids that were seen to be the tenant's count as such although its rows do not have them any more. A
+#: promotion looks at every preview under the fence before the first store is changed, and takes less.
+REMEMBERED_US = 15 * 60 * 1_000_000
 _NAME = re.compile(r"[a-z0-9_]{1,40}")
 
 
@@ -84,8 +87,9 @@ def short(text: str) -> str:
 class About:
     """What is noted with a preview: whose it is, its sets, and the ids that say whose live items are.
 
-    Ids are kept as they were at every look, because rows of the other moment have other ids: what only one of
-    both moments knows has to be restored, or to go.
+    Ids are kept from one look to the next, because rows of the other moment have other ids: what only one of both
+    moments knows has to be restored, or to go. They are forgotten when nobody looked for `REMEMBERED_US`: meanwhile
+    they may have become another tenant's.
     """
 
     tenant: str
@@ -93,9 +97,14 @@ class About:
     ids: TenantIds = field(default_factory=TenantIds)
     #: A store's own.
     more: Mapping[str, Any] = field(default_factory=dict)
+    #: The last look, microseconds since 1970 by the clock of whoever looked.
+    seen_us: int = 0
 
     def seeing(self, ids: TenantIds) -> About:
-        return About(self.tenant, self.sets, self.ids.union(ids), self.more)
+        """With the ids that are the tenant's now."""
+        now = machine_us()
+        known = self.ids if 0 <= now - self.seen_us <= REMEMBERED_US else TenantIds()
+        return replace(self, ids=known.union(ids), seen_us=now)
 
     def written(self) -> str:
         named = [
@@ -109,6 +118,7 @@ class About:
             "ids": ids,
             "named": sorted(named),
             "more": self.more,
+            "seen_us": self.seen_us,
         }
         return json.dumps(told, sort_keys=True)
 
@@ -120,7 +130,7 @@ class About:
             for schema, table, column, keys in told["named"]
         }
         ids = TenantIds({name: frozenset(values) for name, values in told["ids"].items()}, named)
-        return cls(told["tenant"], tuple(told["sets"]), ids, told["more"])
+        return cls(told["tenant"], tuple(told["sets"]), ids, told["more"], int(told["seen_us"]))
 
 
 def in_order(records: Iterable[Record]) -> Iterator[Record]:

@@ -22,9 +22,12 @@ from tenant_lifecycle.backups.care.objects import Sort, sort_of
 from tenant_lifecycle.backups.care.prune import Asked, Pruned, plan, prune
 from tenant_lifecycle.backups.care.report import Level
 from tenant_lifecycle.backups.contract import Storage
+from tenant_lifecycle.backups.log.journal import TenantLog
+from tenant_lifecycle.backups.log.stretch import Line, Stretch
 from tenant_lifecycle.backups.repository import Repository
 from tenant_lifecycle.backups.storage_folder import FolderStorage
 from tenant_lifecycle.errors import RepositoryRejected, WrongState
+from tenant_lifecycle.model.backup.items import Delete, Frame
 from tenant_lifecycle.model.backup.manifest import BaseKind
 from tenant_lifecycle.model.backup.policy import BackupPolicies, BackupPolicy, CarePolicy
 from tenant_lifecycle.model.names import TenantId
@@ -250,6 +253,32 @@ def test_a_base_that_is_written_while_packs_are_let_go(bench: Bench) -> None:
         bench.prune()
     assert [one.id for one in part.manifests()] == [again.id]
     mirroring.copy(bench.home, bench.mirror)
+    bench.assert_whole()
+
+
+def test_the_log_is_shortened_at_its_beginning_and_stays_readable(bench: Bench) -> None:
+    """Segments from before the oldest base that is kept go; what it may need stays, and so does the newest."""
+    place = bench.home.tenant(ACME).place
+    line = Line("postgres", environment="blue")
+    log = TenantLog(place.storage, place.sealer, place.directory)
+    for position in (10, 20, 80, 90):
+        frame = Frame(position, position, (Delete("public.notes", b"x"),), xid=position)
+        log.append(line, [frame], Stretch(position - 10, position, position - 9, position))
+    mirroring.copy(bench.home, bench.mirror)
+    planned = next(one for one in plan(bench.home, POLICIES, ANYBODY, bench.storage.now()).plans
+                   if one.directory == place.directory.path)  # fmt: skip
+    assert [one.name.rpartition("/")[2][:12] for one in planned.doomed if ".seg" in one.name] == [
+        "000000000001",
+        "000000000002",
+    ]
+    bench.prune()
+    bench.later(80 * 3600)
+    bench.prune()
+    for storage, region in ((bench.storage, bench.home), (bench.copy, bench.mirror)):
+        assert len(bench.names(Sort.SEGMENT, storage)) == 2
+        place = region.tenant(ACME).place
+        left = TenantLog(place.storage, place.sealer, place.directory)
+        assert [one.position for one in left.frames(line, 77)] == [80, 90]
     bench.assert_whole()
 
 

@@ -111,7 +111,10 @@ class History:
         first = min((self.frames[index].position for index in invisible), default=lsn + 1)
         log_from = first - self.rng.randint(0, 100)
         snapshot = Snapshot(min(running, default=begun), begun, running, log_from)
-        at_us = max((frame.at_us for frame in self.frames[:number]), default=1_000_000)
+        # A clock that was set back: commits since the log's beginning may be ahead of it, those before are not.
+        newest = max((frame.at_us for frame in self.frames[:number]), default=1_000_000)
+        before = max((frame.at_us for frame in self.frames if frame.position < log_from), default=0)
+        at_us = max(before, newest - self.rng.choice((0, 0, self.rng.randint(1, 80))))
         sets = {name: SetStored(state.shapes[name], state.fingerprint(name), 0, 0) for name in state.rows}
         return StoreBase("postgres", at_us, log_from, snapshot, sets), state
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Protocol
 
 from tenant_lifecycle.backups.log.journal import TenantLog
@@ -16,7 +17,7 @@ SlotOf = Callable[[Line], SlotLog]
 
 
 class LineLog(Protocol):
-    """One line, as one tenant sees it."""
+    """One line, as one tenant sees it; its coverage is read once."""
 
     line: Line
 
@@ -37,7 +38,11 @@ class OwnLine:
         self.line = line
         self._log = log
 
-    def coverage(self) -> list[tuple[Stretch, str]]:
+    def coverage(self) -> Sequence[tuple[Stretch, str]]:
+        return self._coverage
+
+    @cached_property
+    def _coverage(self) -> list[tuple[Stretch, str]]:
         return [(stretch, "") for stretch in self._log.coverage(self.line)]
 
     def frames(self, from_position: int, through_us: int | None) -> Iterator[Frame]:
@@ -57,7 +62,11 @@ class SharedLine:
         self._log = log
         self._slot = slot
 
-    def coverage(self) -> list[tuple[Stretch, str]]:
+    def coverage(self) -> Sequence[tuple[Stretch, str]]:
+        return self._coverage
+
+    @cached_property
+    def _coverage(self) -> list[tuple[Stretch, str]]:
         return self._slot.coverage(self._log.directory.path)
 
     def frames(self, from_position: int, through_us: int | None) -> Iterator[Frame]:

@@ -156,6 +156,9 @@ class _Window:
 def _replace_all(ctx: StepContext, window: _Window) -> Mapping[str, Mapping[str, int]]:
     session: RestoreSession = ctx.session
     changed = {}
+    # Whose a key is may hang on rows that the first store replaces: previews note the ids of before.
+    for name in ctx.operation.spec["stores"]:
+        session.preview(name)
     for name in ctx.operation.spec["stores"]:
         sets = list(session.only[name]) if session.only else None
         changed[name] = _replace(ctx, window, name, sets)

@@ -97,7 +97,7 @@ def open_area(
         refuse_another_tenants(server.name, name, _owners(session, name), area.owner)
         session.call("HSET", REGISTER, name, area.owner)
         about = area.noted(session) or About(tenant, tuple(shapes), more=more)
-        session.call("SET", area.about, about.seeing(server.whose.seen(tenant)).written())
+        session.call("SET", area.about, about.seeing(server.whose.ids_now(tenant)).written())
     return area
 
 

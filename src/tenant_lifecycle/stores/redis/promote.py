@@ -63,8 +63,7 @@ class Facing:
     def __init__(self, area: Area, about: About, sessions: tuple[Session, Session, Session]) -> None:
         self.area, self.about = area, about
         self.walker, self.reader, self.writer = sessions
-        area.server.whose.remember(area.tenant, about.ids)
-        self.resolved: ResolvedKeys = area.server.whose.resolve(area.tenant)
+        self.resolved: ResolvedKeys = area.server.whose.map.resolve(area.tenant, about.ids)
 
     def pairs(self, set_name: str) -> Iterator[list[Pair]]:
         """Every key of the preview, then those that only live ones have; each once.
@@ -128,7 +127,7 @@ def facing(area: Area) -> Iterator[Facing]:
         about = area.noted(reader)
         if about is None:
             raise WrongState(f"{server.name}: there is no preview {area.name}", next_step="restore it again")
-        about = about.seeing(server.whose.seen(area.tenant))
+        about = about.seeing(server.whose.ids_now(area.tenant))
         writer.call("SET", area.about, about.written())
         yield Facing(area, about, (walker, reader, writer))
 

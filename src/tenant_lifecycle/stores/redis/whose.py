@@ -56,7 +56,7 @@ class Whose:
         Raises:
             StoreError: the ids could not be read.
         """
-        now = self.ids(tenant) if self.needs_ids else TenantIds()
+        now = self.ids_now(tenant)
         with self._lock:
             seen = self._seen.get(tenant, TenantIds()).union(now)
             if tenant not in self._resolved or seen != self._seen.get(tenant):
@@ -64,17 +64,9 @@ class Whose:
                 self._resolved[tenant] = self.map.resolve(tenant, seen)
             return self._resolved[tenant]
 
-    def seen(self, tenant: TenantId) -> TenantIds:
-        """The ids that `resolve` goes by."""
-        self.resolve(tenant)
-        with self._lock:
-            return self._seen[tenant]
-
-    def remember(self, tenant: TenantId, ids: TenantIds) -> None:
-        """Go by these ids as well from now on: somebody saw them to be the tenant's."""
-        with self._lock:
-            self._seen[tenant] = self._seen.get(tenant, TenantIds()).union(ids)
-            self._resolved.pop(tenant, None)
+    def ids_now(self, tenant: TenantId) -> TenantIds:
+        """The ids that the rows have now, and no others."""
+        return self.ids(tenant) if self.needs_ids else TenantIds()
 
     def shared(self, tenant: TenantId) -> list[ResolvedShared]:
         """The shared containers, with the ids that `resolve` knows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from psycopg import sql
 
@@ -20,22 +20,24 @@ from tenant_lifecycle.stores.postgres.tables import Table
 def refuse_broken_references(
     conn: Connection,
     resolved: ResolvedMap,
-    staged: Mapping[TableName, sql.Identifier],
+    staged: Sequence[tuple[TableName, sql.Identifier]],
     tables: Mapping[TableName, Table],
     check: Check,
 ) -> None:
-    """``staged`` has, for each table that was written, what its rows were before that are gone or changed.
+    """``staged`` has the tables that were written, each with what its rows were before that are gone or changed.
 
     Raises:
         PreconditionRefused: names every foreign key that would not hold, and whose rows are in the way.
     """
     said: list[str] = []
-    for reference in references_of(conn, staged):
+    written = {table for table, _ in staged}
+    for reference in references_of(conn, written):
         check()
-        if reference.child in staged:
+        if reference.child in written:
             said += _orphans(conn, resolved, reference)
-        if reference.parent in staged and reference.child in tables:
-            said += _left_behind(conn, resolved, reference, staged[reference.parent])
+        for table, before in staged:
+            if table == reference.parent and reference.child in tables:
+                said += _left_behind(conn, resolved, reference, before)
     if said:
         raise PreconditionRefused(
             f"{'; '.join(dict.fromkeys(said))}; nothing was changed",

@@ -11,11 +11,12 @@ from tenant_lifecycle.errors import PreconditionRefused, UsageError, WrongState
 from tenant_lifecycle.model.backup.shape import Shape
 from tenant_lifecycle.model.findings import Finding, Severity
 from tenant_lifecycle.model.names import TableName
-from tenant_lifecycle.model.ownership import ResolvedMap
+from tenant_lifecycle.model.ownership import ResolvedMap, Shared, Via
 from tenant_lifecycle.stores.postgres.backup.register import PreviewSet, Registered
 from tenant_lifecycle.stores.postgres.backup.shapes import differences, shape_of
 from tenant_lifecycle.stores.postgres.connection import Connection
 from tenant_lifecycle.stores.postgres.owned import columns_sql, no_other_tenants, owned_rows, table_sql
+from tenant_lifecycle.stores.postgres.owners import owners_of_row, rule_of
 from tenant_lifecycle.stores.postgres.tables import Table
 
 
@@ -29,6 +30,10 @@ class Matched:
     owned: sql.Composable
     #: The live row is no other tenant's; None where rows have one owner anyway.
     no_others: sql.Composable | None
+    #: The live row is nobody's: what it hung on is gone.
+    nobodys: sql.Composable
+    #: Whose a row is, other rows say: it changes when those do.
+    hangs: bool
 
     @property
     def set(self) -> str:
@@ -83,6 +88,8 @@ def match(
             tables[one.live],
             owned_rows(resolved, one.live, "l"),
             no_other_tenants(resolved, one.live, "l") if one.live in resolved.shared else None,
+            sql.SQL("NOT EXISTS ({})").format(owners_of_row(resolved, rule_of(resolved, one.live), "l")),
+            isinstance(rule_of(resolved, one.live), Via | Shared),
         )
         for one in preview.sets.values()
     }

@@ -23,7 +23,7 @@ from tenant_lifecycle.stores.postgres.backup import register
 from tenant_lifecycle.stores.postgres.backup.intact import refuse_broken_references
 from tenant_lifecycle.stores.postgres.backup.matched import Matched, chosen, match, refuse_unloaded
 from tenant_lifecycle.stores.postgres.backup.numbers import raise_sequences
-from tenant_lifecycle.stores.postgres.backup.reached import refuse_unequal
+from tenant_lifecycle.stores.postgres.backup.reached import refuse_unequal, unequal
 from tenant_lifecycle.stores.postgres.backup.refused import naming_no_values
 from tenant_lifecycle.stores.postgres.backup.register import Registered
 from tenant_lifecycle.stores.postgres.backup.room import take_room
@@ -36,6 +36,8 @@ from tenant_lifecycle.stores.postgres.tables import read_tables
 LANE = "restore"
 #: How long we wait for a row of the tenant that somebody else has locked.
 LOCK_S = 10
+#: Rows become the tenant's level by level; more levels than this are told as a difference.
+ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +87,58 @@ def _promote(
     tables = read_tables(conn)
     resolved = database.map.resolve(preview.tenant, frozenset(tables))
     every = match(preview, resolved, tables)
-    works = []
-    for number, set_name in enumerate(wanted):
-        check()
-        works.append(_stage(conn, every[set_name], number))
+    promoted = [every[set_name] for set_name in wanted]
     changed = dict.fromkeys(wanted, 0)
-    for step in (_delete, _update, _insert):
-        for work in works:
-            check()
-            changed[work.matched.set] += step(conn, work)
-    refuse_broken_references(conn, resolved, {w.matched.live.name: w.staged for w in works}, tables, check)
-    refuse_unequal(conn, [work.matched for work in works], check)
+    works = _rounds(conn, promoted, changed, check)
+    found = unequal(conn, promoted, check)
+    if any(difference.only_restored for _, difference in found):
+        works += _adopt(conn, [one for one, _ in found], len(works), changed)
+        works += _rounds(conn, promoted, changed, check, len(works))
+        found = unequal(conn, promoted, check)
+    refuse_broken_references(
+        conn, resolved, [(work.matched.live.name, work.staged) for work in works], tables, check
+    )
+    refuse_unequal(conn, found)
     raise_sequences(conn, database, preview, wanted)
     if fenced and not _held(conn, preview.tenant):
         raise FlipAbandoned("the fence was let go meanwhile; nothing was changed")
     return changed
+
+
+def _rounds(
+    conn: Connection, promoted: Sequence[Matched], changed: dict[str, int], check: Check, first: int = 0
+) -> list[Work]:
+    """Do it, and again for rows that hang on others, until nothing is left to do; counts go into ``changed``.
+
+    A row whose parent was deleted under it is nobody's, and the tenant's again when the parent comes back.
+    """
+    done: list[Work] = []
+    todo = list(promoted)
+    for _ in range(ROUNDS):
+        works = [_stage(conn, one, first + len(done) + number) for number, one in enumerate(todo)]
+        before = sum(changed.values())
+        _carry_out(conn, works, changed, check)
+        done += works
+        todo = [one for one in promoted if one.hangs]
+        if not todo or sum(changed.values()) == before:
+            break
+    return done
+
+
+def _adopt(conn: Connection, sets: Sequence[Matched], first: int, changed: dict[str, int]) -> list[Work]:
+    """Rows with a key of the preview that are nobody's now are what became of the tenant's: they are made as there."""
+    works = [
+        _stage(conn, one, first + number, orphans=True) for number, one in enumerate(sets) if one.shape.key
+    ]
+    _carry_out(conn, works, changed, lambda: None)
+    return works
+
+
+def _carry_out(conn: Connection, works: Sequence[Work], changed: dict[str, int], check: Check) -> None:
+    for step in (_delete, _update, _insert):
+        for work in works:
+            check()
+            changed[work.matched.set] += step(conn, work)
 
 
 def _held(conn: Connection, tenant: TenantId) -> bool:
@@ -127,37 +166,49 @@ def _held(conn: Connection, tenant: TenantId) -> bool:
     return bool(held)
 
 
-def _stage(conn: Connection, one: Matched, number: int) -> Work:
+def _stage(conn: Connection, one: Matched, number: int, *, orphans: bool = False) -> Work:
     """Write down the live rows that are not as in the preview."""
     staged = sql.Identifier("pg_temp", f"tl_restore_{number}")
-    make = sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {}").format(
-        sql.Identifier(f"tl_restore_{number}"), _differing(one) if one.shape.key else _surplus(one)
+    query = _orphans(one) if orphans else _differing(one) if one.shape.key else _surplus(one)
+    conn.execute(
+        sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {}").format(
+            sql.Identifier(f"tl_restore_{number}"), query
+        )
     )
-    conn.execute(make)
     conn.execute(sql.SQL("ANALYZE {}").format(staged))
     return Work(one, staged)
 
 
 def _differing(one: Matched) -> sql.Composed:
-    """Rows of the live table that are gone from the preview, or other than there."""
-    ours = one.owned
-    changed = sql.SQL('p."tl there" IS NOT NULL AND {} *<> {}').format(one.row("p"), one.row("l"))
-    gone = sql.SQL('p."tl there" IS NULL AND {}').format(ours)
-    condition = (
-        sql.SQL("{} AND (({}) OR ({}))").format(ours, gone, changed)
-        if one.no_others is None
-        # A person whose membership is gone meanwhile is nobody's, and comes back with it.
-        else sql.SQL("(({}) OR ({})) AND {}").format(gone, changed, one.no_others)
-    )
+    """Rows of the tenant that are gone from the preview, or other than there; no person of another tenant."""
     return sql.SQL(
         'SELECT l.*, p."tl there" IS NULL AS "tl gone" FROM {there} '
-        'LEFT JOIN (SELECT true AS "tl there", {names} FROM {here}) p ON {same} WHERE {condition}'
+        'LEFT JOIN (SELECT true AS "tl there", {names} FROM {here}) p ON {same} '
+        'WHERE {owned} AND {no_others} AND (p."tl there" IS NULL OR {mine} *<> {theirs})'
     ).format(
         there=one.there,
         names=columns_sql(one.names, "p"),
         here=one.here,
         same=one.same_key(),
-        condition=condition,
+        owned=one.owned,
+        no_others=one.no_others or sql.SQL("true"),
+        mine=one.row("p"),
+        theirs=one.row("l"),
+    )
+
+
+def _orphans(one: Matched) -> sql.Composed:
+    return sql.SQL(
+        'SELECT l.*, false AS "tl gone" FROM {here} JOIN {there} ON {same} '
+        "WHERE {mine} *<> {theirs} AND ({owned}) IS NOT TRUE AND {nobodys}"
+    ).format(
+        here=one.here,
+        there=one.there,
+        same=one.same_key(),
+        mine=one.row("p"),
+        theirs=one.row("l"),
+        owned=one.owned,
+        nobodys=one.nobodys,
     )
 
 

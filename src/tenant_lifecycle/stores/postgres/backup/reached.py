@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from psycopg import sql
 
 from tenant_lifecycle.errors import PreconditionRefused
+from tenant_lifecycle.stores.backing import SetDiff
 from tenant_lifecycle.stores.base import Check
 from tenant_lifecycle.stores.postgres.backup.difference import difference
 from tenant_lifecycle.stores.postgres.backup.matched import Matched
@@ -14,30 +15,35 @@ from tenant_lifecycle.stores.postgres.connection import Connection
 from tenant_lifecycle.stores.postgres.rawsql import fetch
 
 
-def refuse_unequal(conn: Connection, promoted: Iterable[Matched], check: Check) -> None:
-    """Every set, row by row.
-
-    Raises:
-        PreconditionRefused: a row could not be restored, because its key is another tenant's, or because nothing
-            says any more that it is this tenant's.
-    """
+def unequal(conn: Connection, promoted: Iterable[Matched], check: Check) -> list[tuple[Matched, SetDiff]]:
+    """Sets that are not what was restored, row by row. Of people, only those count who are missing."""
+    found = []
     for one in promoted:
         check()
-        found = difference(conn, one, examples=3)
+        seen = difference(conn, one, examples=3)
         if one.no_others is not None:
-            # People who are other tenants' as well stay as they are; nobody is missing, that is all.
-            missing = _missing(conn, one)
-            if missing:
-                raise _refusal(one, f"{missing} people could not be brought back")
-        elif found.only_restored or found.only_live or found.changed:
-            taken = _taken(conn, one)
-            raise _refusal(
-                one,
-                f"the keys of {taken} rows are other tenants' now ({'; '.join(found.examples)})"
-                if taken
-                else f"{found.only_restored + found.only_live + found.changed} rows would not be the tenant's, for what "
-                f"they hang on is not restored ({'; '.join(found.examples)})",
-            )
+            # People who are other tenants' as well stay as they are.
+            seen = SetDiff(one.set, _missing(conn, one), 0, 0, seen.equal)
+        if seen.only_restored or seen.only_live or seen.changed:
+            found.append((one, seen))
+    return found
+
+
+def refuse_unequal(conn: Connection, found: Sequence[tuple[Matched, SetDiff]]) -> None:
+    """Say why the first of them could not be restored.
+
+    Raises:
+        PreconditionRefused: a key is another tenant's, or nothing says any more that a row is this tenant's.
+    """
+    for one, seen in found:
+        rows, examples = seen.only_restored + seen.only_live + seen.changed, "; ".join(seen.examples)
+        if one.no_others is not None:
+            raise _refusal(one, f"{rows} people could not be brought back")
+        if taken := _taken(conn, one):
+            raise _refusal(one, f"the keys of {taken} rows are other tenants' now ({examples})")
+        raise _refusal(
+            one, f"{rows} rows would not be the tenant's, for what they hang on is not restored ({examples})"
+        )
 
 
 def _missing(conn: Connection, one: Matched) -> int:
