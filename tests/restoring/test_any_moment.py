@@ -19,6 +19,7 @@ from tenant_lifecycle.model.backup.when import time_text
 from tenant_lifecycle.model.operation import State
 from tenant_lifecycle.wiring.archiver import run_archiver
 from tenant_lifecycle.wiring.backups import Wanted
+from tenant_lifecycle.wiring.repository import is_archived
 
 __all__ = ["rig"]
 Prints = Mapping[str, Fingerprint]
@@ -31,6 +32,10 @@ def archiving(rig: Rig) -> Iterator[None]:
     thread = threading.Thread(target=run_archiver, args=(rig.lifecycle.installation, stop))
     thread.start()
     try:
+        deadline = time.monotonic() + 60
+        while not is_archived(rig.lifecycle.installation.backups, "blue", "postgres"):
+            assert time.monotonic() < deadline and thread.is_alive()
+            time.sleep(0.05)
         yield
     finally:
         stop.set()
@@ -128,7 +133,6 @@ def written(rig: Rig, number: int) -> list[tuple[int, Prints]]:
 
 def exactly(rig: Rig, number: int) -> None:
     with archiving(rig):
-        time.sleep(1.0)
         seen = written(rig, number)
         covered(rig, seen[-1][0])
         wrong = [at_us for at_us, state in seen if prints_of(rig, at_us) != state]
@@ -158,7 +162,6 @@ def test_two_hundred_moments(rig: Rig) -> None:
 
 def test_moments_outside_of_the_window_are_refused_with_the_nearest(rig: Rig) -> None:
     with archiving(rig):
-        time.sleep(1.0)
         drive(rig, rig.lifecycle.backups.start_backup(TENANT, "blue", actor=ASKER))
         with psycopg.connect(rig.pair.blue, autocommit=True) as conn:
             covered(rig, state_at(rig, conn)[0])

@@ -45,6 +45,35 @@ def create(
         finish(service, operation.id, said, Ended(), Waiting(wait, timeout), out)
 
 
+def protect(
+    ctx: typer.Context,
+    tenant: options.Tenant,
+    environment: Annotated[
+        str | None,
+        typer.Option(
+            "--in", metavar="ENVIRONMENT", help="Where it is; by default the one that is its writer."
+        ),
+    ] = None,
+    json: options.Json = False,
+    output: options.Format = OutputFormat.TEXT,
+) -> None:
+    """Have applications enter which keys of a tenant they touch, so that the archiver can keep Redis, vectors, objects.
+
+    Installs the fence of moves, open. Safe to repeat. Without it only bases of those stores can be restored.
+    """
+    invocation = of(ctx)
+    with invocation.lifecycle() as service:
+        row = service.backups.protect(TenantId(tenant), environment)
+    said = f"{tenant} is managed in {row.environment}, epoch {row.epoch}"
+    document = {
+        "tenant": tenant,
+        "environment": row.environment,
+        "epoch": row.epoch,
+        "state": row.state.value,
+    }
+    invocation.output(as_json(json, output)).data(document, [said])
+
+
 def drill(
     ctx: typer.Context,
     tenant: Annotated[

@@ -68,7 +68,7 @@ def backups_text(folder: Path) -> str:
         key.write_text(base64.b64encode(os.urandom(32)).decode() + "\n")
     return (
         "backups:\n  repository: {folder: backups, key: {file: backups.key}}\n"
-        "  tiers: {platinum: {cross_region: false}}\n"
+        "  tiers: {platinum: {cross_region: false, rpo: 1s}, gold: {rpo: 1s}, bronze: {rpo: 1s}}\n"
     )
 
 

@@ -21,7 +21,7 @@ from tenant_lifecycle.model.backup.when import MARK_LABEL, Point, read_point
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import NewOperation, Operation
 from tenant_lifecycle.operations.backup.definition import Backup
-from tenant_lifecycle.operations.backup.session import BackupSession, writing_name
+from tenant_lifecycle.operations.backup.session import BackupSession, judge_of, writing_name
 from tenant_lifecycle.operations.migrate.provision import refuse
 from tenant_lifecycle.operations.restore.definition import Restore
 from tenant_lifecycle.operations.restore.moments import Chosen, choose, moment_of
@@ -29,6 +29,7 @@ from tenant_lifecycle.operations.restore.planning import RestorePlan, plan_resto
 from tenant_lifecycle.operations.restore.promoting import DISCARD, PROMOTE
 from tenant_lifecycle.operations.restore.session import RestoreSession
 from tenant_lifecycle.stores.backing import SetDiff
+from tenant_lifecycle.stores.base import FenceRow, FenceState
 from tenant_lifecycle.wiring.clocks import go_by_the_judge
 from tenant_lifecycle.wiring.installation import Installation, Stores, close_stores
 from tenant_lifecycle.wiring.repository import open_repository
@@ -74,6 +75,20 @@ class Backups:
         return self._installation.open_repository(tenant)
 
     # -- backups
+
+    def protect(self, tenant: TenantId, environment: str | None = None) -> FenceRow:
+        """Have the tenant's environment manage it, so that applications enter which keys they touch.
+
+        Until then the archiver has no log of its stores without one of their own (Redis, vectors, objects), and
+        only bases of those can be restored. A tenant that is managed stays as it is.
+
+        Raises:
+            UnsupportedByStore: no store of the environment can.
+            StoreBusy: tables were in use; try again.
+        """
+        named = self._checked(tenant)
+        where = self.environment_of(named, environment)
+        return judge_of(where, self._stores()[where]).arm(named, FenceState.ACTIVE, 1, None)
 
     def start_backup(
         self,

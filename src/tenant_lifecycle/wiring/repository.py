@@ -9,6 +9,7 @@ from pathlib import Path
 from tenant_lifecycle.backups.care import mirror as mirroring
 from tenant_lifecycle.backups.contract import Storage, TenantRepository
 from tenant_lifecycle.backups.keys import KeyWrapping, LocalWrapping
+from tenant_lifecycle.backups.log.stretch import Line
 from tenant_lifecycle.backups.repository import Repository
 from tenant_lifecycle.backups.storage_folder import FolderStorage
 from tenant_lifecycle.backups_file import BackupsConfig, RepositoryConfig
@@ -31,6 +32,11 @@ def open_repository(config: BackupsConfig) -> Repository:
 def tenant_part(config: BackupsConfig, tenant: TenantId) -> TenantRepository:
     """One tenant's part. Raises as `open_repository`."""
     return open_repository(config).tenant(tenant)
+
+
+def is_archived(config: BackupsConfig, environment: str, store: str) -> bool:
+    """Whether a log of the store has begun, so that a base taken from now on has one that goes on from it."""
+    return open_repository(config).slot(Line(store, environment=environment)).head() is not None
 
 
 def open_mirror(config: BackupsConfig, home: Repository) -> Repository | None:

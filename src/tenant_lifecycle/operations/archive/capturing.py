@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 BATCH, MOST = 500, 20_000
 #: A key that is written again and again is waited for so long; then it is unknown for that time.
 HOT_S = 2.0
+#: How long a key that is nobody's waits for the rows that say whose it is.
+ROWS_S = 5.0
 #: No driver has this token: the archive's feed is nobody's operation, and one archiver is seen to by the line.
 TOKEN = 1
 
@@ -173,7 +175,12 @@ class KeyedArchiver:
         entries = [
             one for one in self._journal.touched(feed, store, BATCH + len(done)) if one.seq not in done
         ]
-        ready = _closed(entries)
+        ready = {
+            key: touches
+            for key, touches in _closed(entries).items()
+            # Whose it is follows from rows of the tenant, which may be committed after the item was written.
+            if self._store.set_of(tenant, key) is not None or max(one.age_s for one in touches) > ROWS_S
+        }
         items = dict(zip(ready, self._captures.capture(tenant, list(ready)), strict=True)) if ready else {}
         again = self._again(feed, ready) if ready else frozenset()
         left: list[Touch] = [one for one in entries if one.key not in ready]

@@ -6,15 +6,19 @@ against every store afterwards, and neighbours against theirs.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from tenant_lifecycle.errors import LifecycleError
 from tenant_lifecycle.model.backup.fingerprint import Fingerprint, fingerprint
 from tenant_lifecycle.model.backup.when import time_text
 from tenant_lifecycle.model.names import TenantId
@@ -29,12 +33,14 @@ from tenant_lifecycle.stores.backing import Backs
 from tenant_lifecycle.stores.base import Feed, Removes
 from tenant_lifecycle.wiring import Lifecycle, find_installation
 from tenant_lifecycle.wiring.backups import Wanted
+from tenant_lifecycle.wiring.repository import is_archived
 
 Say = Callable[[str], None]
 #: A small tenant, because the emulators of vectors and objects are slow.
 TENANT, NEIGHBOUR = TenantId("wonka"), TenantId("gringotts")
 ASKER, OTHER = "on call", "platform lead"
 _PARTS = (Part.REDIS, Part.VECTORS, Part.OBJECTS, Part.APP)
+_PATIENCE_S = 60.0
 _KEY = b"demonstration of a restore......"
 Prints = dict[str, Mapping[str, Fingerprint]]
 
@@ -89,10 +95,28 @@ def run_restore_demo(settings: RestoreSettings, say: Say) -> RestoreResult:
         sandbox = Sandbox(folder / "sandbox", parts=_PARTS)
         with (
             running(sandbox, scale=settings.scale, green=Fill.SCHEMA),
+            archiver_process(sandbox.folder / "lifecycle.yaml"),
             Lifecycle(find_installation(sandbox.folder / "lifecycle.yaml")) as lifecycle,
             lifecycle.runner(),
         ):
             return _Story(sandbox, lifecycle, folder / "ledger", settings, say).tell()
+
+
+@contextmanager
+def archiver_process(file: Path) -> Iterator[None]:
+    """``tenantctl archiver run`` for the length of the block."""
+    command = [sys.executable, "-m", "tenant_lifecycle.cli", "--config", str(file), "archiver", "run"]
+    with (file.parent / "archiver.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 class _Story:
@@ -105,18 +129,21 @@ class _Story:
         self._settings, self._say = settings, say
 
     def tell(self) -> RestoreResult:
-        """Used, backed up, ruined, restored, held against the ledger."""
-        self._use()
+        """Backed up, used, ruined, restored to the moment before, held against the ledger."""
         base = self._backed_up()
+        self._use()
+        before_us = self._logged()
         neighbour = self._prints(NEIGHBOUR)
         self._ruin(base)
         ruined = len(self._judge().violations)
         self._say(f"ransomware: {ruined:,} promises of the ledger do not hold any more")
         began = time.monotonic()
-        done = self._restored(str(base["base"]))
+        done = self._restored(time_text(before_us))
         seconds = time.monotonic() - began
         report = self._judge()
         self._say(f"held against the ledger: {len(report.violations)} differences")
+        for one in report.violations[:5]:
+            self._say(f"  {one.wrong.value}: {one.table} {'/'.join(one.key)}: {one.detail}")
         return RestoreResult(
             target_time=time_text(int(done.spec["at_us"])),
             differences=len(report.violations),
@@ -140,7 +167,19 @@ class _Story:
             summary = load.stop()
         self._say(f"used over HTTP: {summary['acknowledged']:,} writes acknowledged")
 
+    def _await_archiver(self) -> None:
+        """A base has a log that goes on from it only if the log began before."""
+        for one in (TENANT, NEIGHBOUR):
+            self._lifecycle.backups.protect(one, "blue")
+        backups, end = self._lifecycle.installation.backups, time.monotonic() + _PATIENCE_S
+        for name, store in self._lifecycle.stores["blue"].items():
+            while isinstance(store, Backs) and not is_archived(backups, "blue", name):
+                if time.monotonic() > end:
+                    raise LifecycleError(f"the archiver has not begun with {name}")
+                time.sleep(0.1)
+
     def _backed_up(self) -> Mapping[str, Any]:
+        self._await_archiver()
         service = self._lifecycle.backups
         done = succeeded(self._lifecycle, service.start_backup(TENANT, "blue", mark="before", actor=ASKER))
         base = output(self._lifecycle, done, "take")
@@ -163,10 +202,30 @@ class _Story:
             if name != Part.POSTGRES and name in base["stores"] and isinstance(store, Removes):
                 store.remove(Feed("ransomware", TENANT, 0), lambda: None)
 
-    def _restored(self, base: str) -> Operation:
+    def _logged(self) -> int:
+        """The moment before the disaster, when the change log of every store has come that far."""
+        with psycopg.connect(self._sandbox.dsn("blue")) as conn:
+            (before_us,) = conn.execute(
+                "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+            ).fetchone() or (0,)
+        end = time.monotonic() + _PATIENCE_S
+        while True:
+            window = self._lifecycle.backups.repository(TENANT).window()
+            if window.intervals and window.intervals[-1].to_us >= before_us:
+                first = time_text(window.intervals[0].from_us)
+                self._say(f"every moment from {first} on can be restored, {len(window.gaps)} gap(s)")
+                return int(before_us)
+            if time.monotonic() > end:
+                raise LifecycleError(
+                    f"the change log does not reach {time_text(before_us)}: "
+                    f"{'; '.join(gap.why for gap in window.gaps) or 'nothing is archived'}"
+                )
+            time.sleep(0.1)
+
+    def _restored(self, to: str) -> Operation:
         service = self._lifecycle.backups
         waiting = succeeded(
-            self._lifecycle, service.start_restore(Wanted(TENANT, base, "blue"), actor=ASKER), waits=True
+            self._lifecycle, service.start_restore(Wanted(TENANT, to, "blue"), actor=ASKER), waits=True
         )
         for store, diffs in service.diff(waiting.id, 0).items():
             back, away, changed = (
