@@ -68,18 +68,20 @@ class Doubts:
     def _take_one(self, frame: Frame, op: Op) -> None:
         match op:
             case Unknown(name, key):
-                since = frame.at_us if frame.not_before_us is None else frame.not_before_us
                 doubt = Doubt(
-                    since, None, frame.position, f"what was written to an item of {name} was not seen"
+                    frame.counts_from_us,
+                    None,
+                    frame.position,
+                    f"what was written to an item of {name} was not seen",
                 )
                 self._open.setdefault((name, key), doubt)
             case Upsert():
-                self._written(frame.at_us, op)
+                self._written(frame.counts_from_us, op)
             case Delete(name, key):
-                self._seen(name, key, frame.at_us)
+                self._seen(name, key, frame.counts_from_us)
             case Truncate(name):
                 for place in [place for place in self._open if place[0] == name]:
-                    self._seen(*place, frame.at_us)
+                    self._seen(*place, frame.counts_from_us)
             case Reshape():
                 self.reshaped.append(Reshaped(frame, op))
 

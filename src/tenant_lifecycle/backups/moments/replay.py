@@ -79,10 +79,11 @@ def _replay_transactions(
 
 
 def _replay_writes(sets: dict[str, SetFold], frames: Iterable[Frame], cut: Cut) -> int | None:
-    """Captured writes that had ended by the moment; the one that ended last counts."""
+    """Captured writes that had begun by the moment, so that none which was acknowledged is left out; the one that was
+    seen last counts."""
     left_out: int | None = None
     for frame in frames:
-        if frame.at_us > cut.at_us:
+        if frame.counts_from_us > cut.at_us:
             left_out = frame.position if left_out is None else left_out
             continue
         for op in frame.ops:

@@ -101,3 +101,9 @@ class Frame:
     xid: int | None = None
     #: Before this it was surely not there; None: as ``at_us``.
     not_before_us: int | None = None
+
+    @property
+    def counts_from_us(self) -> int:
+        """The first moment that has it: when a write without a commit began, because nobody knows when it was
+        acknowledged; whoever was told that it is done was told later."""
+        return self.at_us if self.not_before_us is None else self.not_before_us

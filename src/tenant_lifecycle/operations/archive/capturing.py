@@ -2,8 +2,9 @@
 
 The journal has a key before it is written, and knows when the writer is done. A key that is read after that, and
 that nobody entered again until it was read, is what the write left: a frame that was surely not there before the
-write began, and surely there when it was seen to have ended. A key that is entered again and again is never read in
-between: that is `Unknown`, and moments in that stretch are not exact.
+write began, and surely there when it was seen to have ended. When it was acknowledged lies in between and is not known,
+so it counts from its beginning. A key that was entered several times was not read in between: until the last of those
+writes began it is `Unknown`, and moments in that stretch are not exact.
 """
 
 from __future__ import annotations
@@ -185,11 +186,18 @@ class KeyedArchiver:
         again = self._again(feed, ready) if ready else frozenset()
         left: list[Touch] = [one for one in entries if one.key not in ready]
         for key, touches in ready.items():
-            oldest_s = max(one.age_s for one in touches)
-            if key in again and oldest_s < HOT_S:
+            ages_s = [one.age_s for one in touches]
+            if key in again and max(ages_s) < HOT_S:
                 left += touches
                 continue
-            self._keep(tenant, key, None if key in again else (items[key],), now_us, oldest_s)
+            began_us = [now_us - round(age_s * 1e6) for age_s in (max(ages_s), min(ages_s))]
+            if key in again:
+                self._keep(tenant, key, None, now_us, began_us[0])
+            else:
+                if len(touches) > 1:
+                    # What the earlier ones wrote was never read.
+                    self._keep(tenant, key, None, began_us[1], began_us[0])
+                self._keep(tenant, key, (items[key],), now_us, began_us[1])
             opened.done += [one.seq for one in touches]
         ages = [one.age_s for one in left]
         opened.complete_us = now_us - round(max(ages) * 1e6) - 1 if ages else now_us
@@ -204,9 +212,9 @@ class KeyedArchiver:
         return frozenset(one.key for one in entries if one.key in newest and one.seq > newest[one.key])
 
     def _keep(
-        self, tenant: TenantId, key: bytes, read: tuple[Item | None] | None, now_us: int, age_s: float
+        self, tenant: TenantId, key: bytes, read: tuple[Item | None] | None, seen_us: int, began_us: int
     ) -> None:
-        """A frame of what was read; ``read`` is None if it could not be."""
+        """A frame of what was read of a write that began and was seen to have ended; ``read`` is None if it could not be."""
         name = self._store.set_of(tenant, key)
         if name is None:
             return  # not this tenant's, or no key of this store
@@ -216,9 +224,8 @@ class KeyedArchiver:
         else:
             (item,) = read
             ops = self._ops(tenant, name, key, item)
-        self._position = max(self._position + 1, now_us)
-        began_us = now_us - round(age_s * 1e6)
-        self._frames[tenant].append(Frame(self._position, now_us, tuple(ops), None, began_us))
+        self._position = max(self._position + 1, seen_us)
+        self._frames[tenant].append(Frame(self._position, seen_us, tuple(ops), None, began_us))
 
     def _ops(self, tenant: TenantId, name: str, key: bytes, item: Item | None) -> Sequence[Op]:
         if item is None:
