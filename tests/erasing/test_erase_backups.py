@@ -93,7 +93,8 @@ def test_the_backups_of_an_erased_tenant_are_gone_for_good_and_certified(keeper:
 
 
 def test_a_restore_does_not_bring_an_erased_tenant_back(keeper: Lifecycle) -> None:
-    """Even where every key is back and every mark is gone: a copy of the whole folder from before the erasure."""
+    """saas-factory-labs/Saas-Factory#203: a restore resurrected tenants. Even where every key is back and every mark is
+    gone: a copy of the whole folder from before the erasure."""
     folder = keeper.installation.file.parent  # type: ignore[union-attr]
     shutil.copytree(folder / "here" / "t", folder / "stolen")
     home, _ = regions_of(keeper.installation.backups)
