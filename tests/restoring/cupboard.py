@@ -390,7 +390,7 @@ class BoxRepository:
     ) -> _Writer:
         now = time.time_ns() // 1000
         manifest = Manifest(
-            uuid.uuid4().hex[:26].upper(),
+            "0" + uuid.uuid4().hex[:25].upper(),
             self.tenant,
             environment,
             kind,

@@ -212,12 +212,22 @@ def test_moments_that_cannot_be_restored_are_refused(stage: Stage) -> None:
     stage.backup()
     with pytest.raises(NotRestorable, match="future"):
         stage.plan("2999-01-01T00:00:00Z")
-    with pytest.raises(NotRestorable):
+    [base] = stage.repository.manifests()
+    with pytest.raises(NotRestorable) as early:
         stage.plan("2001-01-01T00:00:00Z")
-    with pytest.raises(UnknownBackup):
+    assert f"--to {base.id}" in early.value.next_step, "the nearest that can be restored"
+    with pytest.raises(UnknownBackup, match="no base with the mark 'never'"):
         stage.plan("mark:never")
-    with pytest.raises(UnknownBackup):
+    with pytest.raises(UnknownBackup, match="no base 01ARZ3NDEKTSV4RRFFQ69G5FAV"):
         stage.plan("01ARZ3NDEKTSV4RRFFQ69G5FAV")
+    with pytest.raises(ValueError, match="'yesterday' is no moment"):
+        stage.plan("yesterday")
+
+
+def test_of_a_tenant_without_a_base_the_next_step_is_to_take_one(stage: Stage) -> None:
+    with pytest.raises(UnknownBackup, match="'acme' has no base") as none:
+        stage.plan("latest")
+    assert none.value.next_step == "tenantctl backup create acme"
 
 
 def test_a_mark_names_a_base(stage: Stage) -> None:

@@ -14,7 +14,14 @@ import pytest
 
 from rig import Rig, make_rig
 from sample_fixtures import SandboxPair
-from tenant_lifecycle.errors import PreconditionRefused, TenantBusy, UsageError
+from tenant_lifecycle.errors import (
+    ConfigError,
+    PreconditionRefused,
+    TenantBusy,
+    UnknownTenant,
+    UsageError,
+    WrongState,
+)
 from tenant_lifecycle.model.backup.clone import CloneState
 from tenant_lifecycle.model.backup.fingerprint import fingerprint
 from tenant_lifecycle.model.erasure.request import Exception17
@@ -176,6 +183,40 @@ def test_a_held_tenant_is_not_replaced(rig: Rig) -> None:
     assert {one.code for one in rig.lifecycle.backups.plan_restore(Wanted(TENANT, "latest")).refusals} == {
         "restore.held"
     }
+
+
+def test_a_held_tenant_may_be_looked_at_as_it_was(rig: Rig) -> None:
+    drive(rig, rig.lifecycle.backups.start_backup(TENANT, None, actor=ASKER))
+    rig.lifecycle.erasures.place_hold("case 1", Exception17.LEGAL_CLAIMS, [TENANT], actor=ASKER)
+    with pytest.raises(PreconditionRefused):
+        rig.lifecycle.backups.start_restore(Wanted(TENANT, "latest"), actor=ASKER)
+    looked = rig.lifecycle.backups.start_restore(Wanted(TENANT, "latest"), preview_only=True, actor=ASKER)
+    with pytest.raises(WrongState, match="preview only"):
+        rig.lifecycle.backups.promote(looked.id, actor=OTHER)
+
+
+def test_a_tenant_is_not_restored_where_it_never_was_while_it_is_written_elsewhere(rig: Rig) -> None:
+    drive(rig, rig.lifecycle.backups.start_backup(TENANT, None, actor=ASKER))
+    rig.lifecycle.backups.protect(TENANT)
+    wanted = Wanted(TENANT, "latest", "green")
+    [refusal] = rig.lifecycle.backups.plan_restore(wanted).refusals
+    assert refusal.code == "restore.not-writer" and "--in blue" in refusal.next_step
+    with pytest.raises(PreconditionRefused, match="blue"):
+        rig.lifecycle.backups.start_restore(wanted, actor=ASKER)
+
+
+def test_without_the_repositorys_key_no_backup_is_begun(rig: Rig) -> None:
+    (rig.folder / "backups.key").unlink()
+    with pytest.raises(ConfigError, match=r"backups\.key") as refused:
+        rig.lifecycle.backups.start_backup(TENANT, None, actor=ASKER)
+    assert refused.value.next_step.startswith("put the repository's key there")
+    assert rig.lifecycle.operations(kind="backup") == []
+
+
+def test_a_window_of_nobody_is_not_an_empty_window(rig: Rig) -> None:
+    assert not rig.lifecycle.restore_window(TENANT).intervals, "there, and without a base"
+    with pytest.raises(UnknownTenant, match="nobody"):
+        rig.lifecycle.restore_window(TenantId("nobody"))
 
 
 def test_a_time_without_its_zone_is_refused(rig: Rig) -> None:

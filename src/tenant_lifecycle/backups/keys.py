@@ -30,7 +30,7 @@ KEY_BYTES = 32
 _WRAP_NAME = re.compile(r"keys/(\d{8})\.(wrap|shredded)$")
 _SAID = frozenset({"by", "directory", "epoch", "repository", "wrapped"})
 _BRING_BACK = "bring it back from the other region"
-_MAKE = "make one with: head -c 32 /dev/urandom | base64"
+_MAKE = "put the repository's key there; for a new repository make one: head -c 32 /dev/urandom | base64"
 
 
 class Tampered(Exception):

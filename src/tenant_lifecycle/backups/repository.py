@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ from tenant_lifecycle.errors import KeyUnavailable, RepositoryDamaged, Repositor
 from tenant_lifecycle.model.backup.items import Frame, Item
 from tenant_lifecycle.model.backup.manifest import BaseKind, Manifest, RestoreWindow
 from tenant_lifecycle.model.names import TenantId
+
+logger = logging.getLogger(__name__)
 
 #: The repository's own directory: its keys are no tenant's.
 OWN = Directory("")
@@ -58,6 +61,8 @@ class Repository:
         """
         if not any(True for _ in storage.names(FORMAT)):
             _make(storage, wrapping)
+            # Whoever expected backups here looks at a disk that is not mounted, or at a wrong path.
+            logger.warning("made a new, empty repository: nothing was in %s", storage.where)
         return cls.open(storage, wrapping)
 
     @classmethod

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import typer
 
 from tenant_lifecycle import config
-from tenant_lifecycle.cli import backup_care, options
+from tenant_lifecycle.cli import backing_up, backup_care, options
 from tenant_lifecycle.cli.invocation import of
 from tenant_lifecycle.cli.options import as_json
 from tenant_lifecycle.cli.output import OutputFormat, table
@@ -21,7 +21,6 @@ backup_app = typer.Typer(
 )
 
 
-@backup_app.command()
 def policies(
     ctx: typer.Context,
     json: options.Json = False,
@@ -41,7 +40,6 @@ def policies(
     invocation.output(as_json(json, output)).data(document, [*said, "", *_policy_lines(backups.policies)])
 
 
-@backup_app.command()
 def window(
     ctx: typer.Context,
     tenant: options.Tenant,
@@ -58,11 +56,18 @@ def window(
     invocation.output(as_json(json, output)).data({"tenant": tenant, **asdict(found)}, window_lines(found))
 
 
-backup_app.command("check")(backup_care.check)
+# In the order in which somebody needs them, which is the order of --help.
+backup_app.command()(policies)
+backup_app.command()(backing_up.create)
+backup_app.command()(backing_up.protect)
 backup_app.command("list")(backup_care.list_bases)
-backup_app.command("prune")(backup_care.prune)
-backup_app.command("storage")(backup_care.storage)
-backup_app.command("mirror")(backup_care.mirror)
+backup_app.command()(window)
+backup_app.command()(backing_up.drill)
+backup_app.command()(backing_up.drills)
+backup_app.command()(backup_care.check)
+backup_app.command()(backup_care.mirror)
+backup_app.command()(backup_care.storage)
+backup_app.command()(backup_care.prune)
 
 
 def _policy_lines(policies: BackupPolicies) -> list[str]:

@@ -94,7 +94,9 @@ def list_bases(
         "VERIFIED",
     )
     document = {"bases": [_base_document(one) for one in found]}
-    invocation.output(as_json(json, output)).data(document, table(headers, rows, right=(6, 7)))
+    invocation.output(as_json(json, output)).data(
+        document, table(headers, rows, right=(6, 7)) if rows else ["no bases"]
+    )
 
 
 def prune(

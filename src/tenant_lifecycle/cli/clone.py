@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -79,7 +80,8 @@ def plan(
     )
     with invocation.lifecycle() as service:
         made = service.cloning.plan(wanted)
-    command = f"tenantctl clone start {tenant} --as {name} --in {environment} --to {to} --purpose ..."
+    words = shlex.join((tenant, "--as", name, "--in", environment, "--to", to))
+    command = f"tenantctl clone start {words} --purpose ..."
     steps = [] if made.refusals else [NextStep(command)]
     invocation.output(as_json(json, output)).data(_plan_document(made), _plan_lines(made), steps)
     if made.refusals:

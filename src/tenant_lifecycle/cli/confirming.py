@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import typer
@@ -19,8 +20,8 @@ def confirm_tenant(tenant: str, what: str, given: str | None, out: Output) -> No
     if given is None:
         if not sys.stdin.isatty():
             raise UsageError(
-                f"{what} needs a confirmation, and there is no terminal to ask on",
-                next_step=f"repeat it with --confirm {tenant}",
+                f"{what}; that needs a confirmation, and there is no terminal to ask on",
+                next_step=f"repeat it with --confirm {shlex.quote(tenant)}",
             )
         out.say(f"{what}.")
         given = typer.prompt(f"Type the tenant's id ({printable(tenant)}) to go on", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -422,7 +423,7 @@ def _tell(
 
 
 def _show_plan(made: MigrationPlan, out: Output) -> None:
-    arguments = f"{made.tenant} --from {made.source} --to {made.target} --if-plan {made.hash}"
+    arguments = shlex.join((made.tenant, "--from", made.source, "--to", made.target, "--if-plan", made.hash))
     steps = [NextStep(f"tenantctl migrate start {arguments}", "runs exactly this plan")]
     out.data(documents.plan_document(made), plan_lines(made), [] if made.refusals else steps)
     if made.refusals:

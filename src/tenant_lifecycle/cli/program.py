@@ -17,7 +17,6 @@ from tenant_lifecycle import logs
 from tenant_lifecycle.cli import starting, worker
 from tenant_lifecycle.cli.archiver import archiver_app
 from tenant_lifecycle.cli.audit import audit_app
-from tenant_lifecycle.cli.backing_up import create, drill, drills, protect
 from tenant_lifecycle.cli.backup import backup_app
 from tenant_lifecycle.cli.clone import clone_app
 from tenant_lifecycle.cli.demo import demo
@@ -53,10 +52,6 @@ app.add_typer(migrate_app, name="migrate")
 app.command()(verify)
 app.add_typer(erase_app, name="erase")
 app.add_typer(hold_app, name="hold")
-backup_app.command()(create)
-backup_app.command()(protect)
-backup_app.command()(drill)
-backup_app.command()(drills)
 app.add_typer(backup_app, name="backup")
 app.add_typer(restore_app, name="restore")
 app.add_typer(clone_app, name="clone")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -185,7 +186,7 @@ def discard(
 
 
 def _show_plan(made: RestorePlan, to: str, out: Output) -> None:
-    arguments = f"{made.tenant} --to {to} --in {made.environment} --if-plan {made.hash}"
+    arguments = shlex.join((made.tenant, "--to", to, "--in", made.environment, "--if-plan", made.hash))
     steps = [NextStep(f"tenantctl restore start {arguments}", "loads exactly this, beside what is live")]
     out.data(plan_document(made), plan_lines(made), [] if made.refusals else steps)
     if made.refusals:

@@ -5,6 +5,7 @@ Nothing here decides anything: each method finds the parts and calls one functio
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +17,14 @@ from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.holds import Holds
 from tenant_lifecycle.catalog.operations import Operations, busy_error
 from tenant_lifecycle.catalog.tenants import Tenants
-from tenant_lifecycle.errors import NotRestorable, PlanChanged, UnknownTenant, UsageError, WrongState
+from tenant_lifecycle.errors import (
+    NotRestorable,
+    PlanChanged,
+    StoreUnavailable,
+    UnknownTenant,
+    UsageError,
+    WrongState,
+)
 from tenant_lifecycle.model.backup.when import MARK_LABEL, Point, read_point
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import NewOperation, Operation
@@ -105,8 +113,10 @@ class Backups:
         Raises:
             UnknownTenant: no environment holds the tenant.
             WrongState: the tenant is being erased.
+            ConfigError, RepositoryError, KeyUnavailable: the repository does not open.
         """
         named = self._checked(tenant)
+        self.repository(named)
         where = self.environment_of(named, environment)
         busy = self._operations.active(named)
         if busy is not None and busy.kind == "erase":
@@ -138,7 +148,7 @@ class Backups:
         holds = [hold.id for hold in self._holds.blocking([tenant])]
         return plan_restore(
             moment_of(repository, chosen), chosen, tenant, environment,
-            self._stores()[environment], _only(wanted.only), holds,
+            self._stores()[environment], _only(wanted.only), holds, self._writer(tenant),
         )  # fmt: skip
 
     def start_restore(
@@ -164,9 +174,11 @@ class Backups:
         if if_plan is not None and plan.hash != if_plan:
             raise PlanChanged(
                 f"the plan is {plan.hash}, not {if_plan}",
-                next_step="look at it again: tenantctl restore plan",
+                next_step=f"look at it again: tenantctl restore plan {shlex.quote(plan.tenant)} "
+                f"--to {shlex.quote(wanted.to)}",
             )
-        refuse(list(plan.findings))
+        # A hold forbids to replace what is live, which a preview that cannot be promoted never does.
+        refuse([one for one in plan.findings if not (preview_only and one.code == "restore.held")])
         return self._operations.create(_new_restore(plan, preview_only, actor, reason))
 
     def promote(self, text: str, *, actor: str, reason: str = "") -> Operation:
@@ -280,6 +292,12 @@ class Backups:
             f"no environment holds tenant {tenant!r}, and it has no backup", next_step="tenantctl tenant list"
         )
 
+    def _writer(self, tenant: TenantId) -> str | None:
+        """Where the tenant's writes are accepted; None: nowhere, or its environment does not answer."""
+        with suppress(UnknownTenant, StoreUnavailable):
+            return self._home(tenant)
+        return None
+
     def _tier(self, tenant: TenantId) -> str:
         try:
             return self._tenants.get(tenant).tier
@@ -300,12 +318,15 @@ def point_of(text: str) -> Point:
 
 
 def _only(given: Sequence[str]) -> dict[str, list[str]]:
-    """``postgres/documents`` ... by store."""
+    """``postgres/public.documents`` ... by store."""
     found: dict[str, list[str]] = {}
     for one in given:
         store, _, name = one.partition("/")
         if not store or not name:
-            raise UsageError(f"{one!r} is no set; write STORE/SET, for example postgres/documents")
+            raise UsageError(
+                f"{one!r} is no set; write STORE/SET, for example postgres/public.documents",
+                next_step="tenantctl restore plan lists them",
+            )
         found.setdefault(store, []).append(name)
     return found
 

@@ -95,7 +95,8 @@ class Caring:
         mirror = self._mirror(home)
         if mirror is None:
             raise ConfigError(
-                "lifecycle.yaml names no mirror", next_step="backups: mirror: docs/reference/config.md"
+                "lifecycle.yaml names no mirror",
+                next_step="give it one: docs/reference/config.md, backups.mirror",
             )
         gone = read_ledger(home.storage, home.signer).gone
         return mirroring.copy(home, mirror, self._wants_mirror(home), without=gone)

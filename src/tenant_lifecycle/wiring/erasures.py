@@ -132,10 +132,6 @@ class Erasures:
             one.by for one in self.requests.approvals(request.id) if one.plan_digest == request.plan_digest
         ]
 
-    def stored_plan(self, request_id: str) -> ErasurePlan | None:
-        """The plan that approvals are about."""
-        return self.requests.plan(request_id)
-
     def plan(self, text: str, *, actor: str) -> ErasurePlan:
         """Find out what would go, and keep it as the request's plan."""
         request = self.find(text)

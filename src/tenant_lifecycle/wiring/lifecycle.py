@@ -274,7 +274,16 @@ class Lifecycle:
         return archiver_status(self.installation)
 
     def restore_window(self, tenant: TenantId) -> RestoreWindow:
-        return window(self.installation, tenant)
+        """Which moments of the tenant can be restored, and why others cannot.
+
+        Raises:
+            ConfigError: no repository is configured.
+            UnknownTenant: neither an environment nor the repository knows the tenant.
+        """
+        found = window(self.installation, tenant)
+        if not found.intervals and not found.gaps:
+            self.backups.environment_of(tenant, None)
+        return found
 
     # -- operations --------------------------------------------------------------------------------------
 

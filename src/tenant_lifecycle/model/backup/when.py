@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-_BASE = re.compile(r"[0-9A-HJKMNP-TV-Z]{4,26}", re.IGNORECASE)
+#: A ULID or its beginning; 128 bits in 26 letters, so the first is 7 at most, and no word is one.
+_BASE = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{3,25}", re.IGNORECASE)
 _MARK = "mark:"
 #: Label of a base that carries a mark.
 MARK_LABEL = "mark"

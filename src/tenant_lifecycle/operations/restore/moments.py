@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from tenant_lifecycle.model.backup.items import Item
 from tenant_lifecycle.model.backup.manifest import Manifest, StoreBase
 from tenant_lifecycle.model.backup.shape import Shape
 from tenant_lifecycle.model.backup.when import MARK_LABEL, Point, PointKind, time_text
+from tenant_lifecycle.model.names import TenantId
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +65,34 @@ def choose(repository: TenantRepository, point: Point, now_us: int) -> Chosen:
         if point.at_us > now_us:
             raise NotRestorable(
                 f"{time_text(point.at_us)} is in the future; it is {time_text(now_us)} now",
-                next_step=f"tenantctl backup window {repository.tenant}",
+                next_step=f"tenantctl backup window {shlex.quote(repository.tenant)}",
             )
-        repository.moment(point.at_us)
-        return Chosen(point.at_us)
+        return _at_time(repository, point.at_us)
     if point.kind is PointKind.LATEST:
         intervals = repository.window().intervals
         if intervals:
             return Chosen(intervals[-1].to_us)
     return _at_base(repository, _named(repository, point))
+
+
+def _at_time(repository: TenantRepository, at_us: int) -> Chosen:
+    try:
+        repository.moment(at_us)
+    except NotRestorable as error:
+        bases = repository.manifests()
+        if repository.window().intervals or not bases:
+            raise
+        raise NotRestorable(str(error), next_step=_nearest_bases(bases, at_us)) from error
+    return Chosen(at_us)
+
+
+def _nearest_bases(bases: Sequence[Manifest], at_us: int) -> str:
+    """What can be named instead where there is no change log: the last base before, and the first after."""
+    in_order = sorted(bases, key=base_time)
+    nearest = [one for one in in_order if base_time(one) <= at_us][-1:]
+    nearest += [one for one in in_order if base_time(one) > at_us][:1]
+    named = " or ".join(f"--to {one.id} (of {time_text(base_time(one))})" for one in nearest)
+    return f"bases alone can be restored: {named}; tenantctl archiver run keeps the log between them"
 
 
 def _at_base(repository: TenantRepository, manifest: Manifest) -> Chosen:
@@ -90,13 +111,19 @@ def _named(repository: TenantRepository, point: Point) -> Manifest:
     if point.kind is not PointKind.BASE:
         found = found[-1:]
     if len(found) != 1:
-        wanted = point.name or "any"
-        how_many = "several bases" if found else "no base"
-        raise UnknownBackup(
-            f"{how_many} of tenant {repository.tenant!r} by {point.kind} {wanted!r}",
-            next_step="tenantctl backup list",
-        )
+        raise _not_one_base(repository.tenant, point, several=bool(found), none_at_all=not manifests)
     return found[0]
+
+
+def _not_one_base(tenant: TenantId, point: Point, *, several: bool, none_at_all: bool) -> UnknownBackup:
+    listing = f"tenantctl backup list {shlex.quote(tenant)}"
+    if none_at_all:
+        making = f"tenantctl backup create {shlex.quote(tenant)}"
+        return UnknownBackup(f"tenant {tenant!r} has no base", next_step=making)
+    if several:
+        return UnknownBackup(f"several bases of tenant {tenant!r} begin with {point.name}", next_step=listing)
+    wanted = f"base {point.name}" if point.kind is PointKind.BASE else f"base with the mark {point.name!r}"
+    return UnknownBackup(f"tenant {tenant!r} has no {wanted}", next_step=listing)
 
 
 def _is_named(manifest: Manifest, point: Point) -> bool:

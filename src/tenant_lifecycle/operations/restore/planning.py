@@ -73,8 +73,12 @@ def plan_restore(
     stores: Mapping[str, Store],
     only: Mapping[str, Sequence[str]],
     holds: Sequence[str],
+    writer: str | None = None,
 ) -> RestorePlan:
-    """``holds`` are ids of the legal holds about the tenant."""
+    """``holds`` are ids of the legal holds about the tenant; ``writer`` is the environment that accepts its writes.
+
+    None: no environment does, or it could not be told.
+    """
     parts = tuple(
         StoreRestore(name, {s: f.items for s, f in sorted(moment.fingerprints(name).items())})
         for name in moment.stores()
@@ -82,7 +86,7 @@ def plan_restore(
     )
     findings = [
         *_held(tenant, holds),
-        *_fence_findings(tenant, environment, stores),
+        *_fence_findings(tenant, environment, stores, writer),
         *_missing_sets(parts, only),
         *_left_out(moment, environment, stores, only),
         *(f for part in parts for f in _store_findings(moment, part.store, tenant, environment, stores)),
@@ -98,15 +102,22 @@ def _held(tenant: TenantId, holds: Sequence[str]) -> list[Finding]:
             "restore.held",
             Severity.REFUSAL,
             f"legal hold {hold} keeps what tenant {tenant!r} has now; a restore in place would delete some of it",
-            "look at that moment in a preview without promoting it, or have the hold released",
+            "look at that moment: tenantctl restore start --preview-only; or have the hold released",
             hold,
         )
         for hold in holds
     ]
 
 
-def _fence_findings(tenant: TenantId, environment: str, stores: Mapping[str, Store]) -> list[Finding]:
+def _fence_findings(
+    tenant: TenantId, environment: str, stores: Mapping[str, Store], writer: str | None
+) -> list[Finding]:
     """The tenant lives here, and nobody else holds its writes."""
+    if writer not in (None, environment):
+        # This side may never have heard of the tenant and have no row that says so; two would be writers then.
+        return [
+            _not_writer(tenant, environment, f"its writer is {writer}", f"restore it there: --in {writer}")
+        ]
     try:
         judge = judge_of(environment, stores)
     except UnsupportedByStore as error:
@@ -125,17 +136,16 @@ def _fence_findings(tenant: TenantId, environment: str, stores: Mapping[str, Sto
             )
         ]
     closed = row.state is FenceState.MOVED and row.target is None
-    why = "is closed: it was erased, or is being erased" if closed else "has another writer"
-    step = "" if closed else "tenantctl tenant list tells the environment; restore it there"
-    return [
-        Finding(
-            "restore.erased" if closed else "restore.not-writer",
-            Severity.REFUSAL,
-            f"{environment}: tenant {tenant!r} {why}",
-            step,
-            environment,
-        )
-    ]
+    if closed:
+        said = f"{environment}: tenant {tenant!r} is closed: it was erased, or is being erased"
+        return [Finding("restore.erased", Severity.REFUSAL, said, "", environment)]
+    there = "tenantctl tenant list tells the environment; restore it there"
+    return [_not_writer(tenant, environment, "it has another writer", there)]
+
+
+def _not_writer(tenant: TenantId, environment: str, why: str, next_step: str) -> Finding:
+    said = f"{environment} does not accept writes of tenant {tenant!r}: {why}"
+    return Finding("restore.not-writer", Severity.REFUSAL, said, next_step, environment)
 
 
 def _missing_sets(parts: Sequence[StoreRestore], only: Mapping[str, Sequence[str]]) -> list[Finding]:
