@@ -125,7 +125,7 @@ def differing(seen: State, made: State) -> list[tuple[str, str]]:
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_two_hundred_moments_of_four_stores_under_load(
     sandbox: tuple[Sandbox, Lifecycle], tmp_path: Path
 ) -> None:
