@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shelf import Shelf, ShelfStore, ShelfVerifier, looker
 
+from dying import killed_at
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.holds import Holds
 from tenant_lifecycle.catalog.journal import SqlJournal
@@ -135,6 +136,11 @@ class Stage:
                 return operation
             assert time.monotonic() < deadline, f"{operation.state}: {operation.why}"
             time.sleep(0.02)
+
+    def drive_and_die(self, operation_id: str, point: tuple[type, str], nth: int, after: bool) -> bool:
+        """Drive in a child that kills itself at the nth call of a method; whether it got there."""
+        self.db.close()
+        return killed_at(point, nth, after, lambda: self.driver().drive(operation_id))
 
     def again(self, operation_id: str) -> Operation:
         self.operations.signal(operation_id, "again", actor="petra@desk")

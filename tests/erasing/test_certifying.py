@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dying import drive_and_die
 from erasing_stage import ACME, Stage
 
 from tenant_lifecycle.catalog.audit_log import AuditLog
@@ -271,7 +270,7 @@ def test_killed_while_a_certificate_is_issued_there_is_one_of_it(
 ) -> None:
     request = issuing.approved()
     operation_id = issuing.started(request)
-    assert drive_and_die(issuing, operation_id, point, nth, after), "it was never killed"
+    assert issuing.drive_and_die(operation_id, point, nth, after), "it was never killed"
     operation = issuing.drive(operation_id)
     assert operation.state is State.SUCCEEDED, operation.why
     issued = kept(issuing, request.id)

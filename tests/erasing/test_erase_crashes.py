@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dying import drive_and_die
 from erasing_stage import ACME, Stage
 
 from tenant_lifecycle.catalog.database import ControlDatabase
@@ -101,7 +100,7 @@ def one_crash(stage: Stage, point: tuple[type, str], nth: int, after: bool) -> b
     before = stage.neighbours()
     request = stage.approved()
     operation_id = stage.started(request)
-    died = drive_and_die(stage, operation_id, point, nth, after)
+    died = stage.drive_and_die(operation_id, point, nth, after)
     operation = stage.drive(operation_id)
     where = f"killed at {point[1]} {nth}, {'after' if after else 'before'}"
     assert operation.state is State.SUCCEEDED, f"{where}: {operation.why}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +9,7 @@ from pathlib import Path
 
 from cupboard import BoxRepository, Cupboard, CupboardStore, Fencing
 
+from dying import killed_at
 from tenant_lifecycle.catalog.database import ControlDatabase
 from tenant_lifecycle.catalog.journal import SqlJournal
 from tenant_lifecycle.catalog.operations import Operations
@@ -136,25 +135,4 @@ class Stage:
     def drive_and_die(self, operation_id: str, point: tuple[type, str], nth: int, after: bool) -> bool:
         """Drive in a child that kills itself at the nth call of a method; whether it got there."""
         self.db.close()
-        pid = os.fork()
-        if pid == 0:
-            owner, name = point
-            whole, calls = getattr(owner, name), 0
-
-            def dying(*arguments: object, **named: object) -> object:
-                nonlocal calls
-                calls += 1
-                if calls == nth and not after:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                result = whole(*arguments, **named)
-                if calls == nth:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return result
-
-            setattr(owner, name, dying)
-            try:
-                self.driver().drive(operation_id)
-            finally:
-                os._exit(0)
-        _, status = os.waitpid(pid, 0)
-        return os.WIFSIGNALED(status)
+        return killed_at(point, nth, after, lambda: self.driver().drive(operation_id))

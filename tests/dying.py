@@ -1,16 +1,17 @@
-"""A driver that is killed with -9 at a chosen call."""
+"""A piece of work in a child process that is killed with -9 at a chosen call."""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 
-from erasing_stage import Stage
 
+def killed_at(point: tuple[type, str], nth: int, after: bool, work: Callable[[], object]) -> bool:
+    """Do the work in a child that kills itself at the nth call of a method, before it or after it; whether it got there.
 
-def drive_and_die(stage: Stage, operation_id: str, point: tuple[type, str], nth: int, after: bool) -> bool:
-    """Drive in a child that kills itself at the nth call; whether it got there."""
-    stage.db.close()
+    Whatever the child shares with us (connections) has to be closed before.
+    """
     pid = os.fork()
     if pid == 0:
         owner, name = point
@@ -28,7 +29,7 @@ def drive_and_die(stage: Stage, operation_id: str, point: tuple[type, str], nth:
 
         setattr(owner, name, dying)
         try:
-            stage.driver().drive(operation_id)
+            work()
         finally:
             os._exit(0)
     _, status = os.waitpid(pid, 0)
