@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -17,7 +18,7 @@ from tenant_lifecycle.backups.repository import Repository
 from tenant_lifecycle.backups.storage_folder import FolderStorage
 from tenant_lifecycle.cli.window_text import window_lines
 from tenant_lifecycle.model.backup.items import Item
-from tenant_lifecycle.model.backup.manifest import BaseKind, StoreBase
+from tenant_lifecycle.model.backup.manifest import BaseKind, RestoreWindow, StoreBase
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.operations.archive.following import LogArchiver, Source
 from tenant_lifecycle.operations.archive.writers import Writers
@@ -29,10 +30,37 @@ from tenant_lifecycle.wiring import archiver as archiver_wiring
 from tenant_lifecycle.wiring.archiver import SlotLine
 
 
-def test_any_moment_of_the_window_is_the_tenant_as_it_was(
+@dataclass
+class Archived:
+    """A database with two tenants, and a repository that has a base and the log of one of them."""
+
+    repository: Repository
+    store: PostgresStore
+    dsn: str
+    folder: Path
+
+    def archiver(self, spool: str) -> LogArchiver:
+        source = Source("postgres", "blue", "test", self.folder / spool, lambda: 0.1, self.store.tenants)
+        line = SlotLine(self.repository, "blue", "postgres")
+        return LogArchiver(source, self.store, line, Writers(self.store))
+
+    def caught_up(self, archiver: LogArchiver) -> int:
+        """Let it read everything until now; that moment."""
+        until = self.store.now_us()
+        while archiver.reach is None or archiver.reach.at_us < until:
+            archiver.step()
+        return until
+
+    def window(self) -> RestoreWindow:
+        return _history(self.repository, US).window()
+
+
+@pytest.fixture
+def archived(
     new_database: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> Iterator[Archived]:
     monkeypatch.setattr(reader, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(archiver_wiring, "SWEEP_S", 0.0)
     dsn = new_database(18)
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute(SCHEMA + "ALTER TABLE indexed DROP CONSTRAINT indexed_pkey;")
@@ -41,12 +69,14 @@ def test_any_moment_of_the_window_is_the_tenant_as_it_was(
             conn.execute(DOCS, {"t": tenant})
     repository = Repository.create(FolderStorage.create(tmp_path / "repo"), LocalWrapping(bytes(range(32))))
     store = PostgresStore(Database("blue/postgres", "blue", dsn, MAP))
-    source = Source("postgres", "blue", "test", tmp_path / "spool", lambda: 0.1, store.tenants)
-    archiver = LogArchiver(source, store, SlotLine(repository, "blue", "postgres"), Writers(store))
-    archiver.step()
-    _base(repository, store, US)
-    moments: list[tuple[int, dict[str, set[Item]]]] = []
-    with psycopg.connect(dsn, autocommit=True) as conn:
+    yield Archived(repository, store, dsn, tmp_path)
+    store.close()
+
+
+def _used(archived: Archived, archiver: LogArchiver) -> list[tuple[int, dict[str, set[Item]]]]:
+    """Six moments, and what the tenant had at each."""
+    moments = []
+    with psycopg.connect(archived.dsn, autocommit=True) as conn:
         for n in range(6):
             conn.execute(
                 "UPDATE docs SET n = n + 1, body = repeat('b', 3000 + n) WHERE n %% 3 = %s", (n % 3,)
@@ -54,16 +84,21 @@ def test_any_moment_of_the_window_is_the_tenant_as_it_was(
             conn.execute("INSERT INTO logs (tenant_id, line) VALUES (%s, 'l'), (%s, 'l')", (US, THEM))
             conn.execute("DELETE FROM docs WHERE n = %s", (n * 5,))
             conn.execute("INSERT INTO chats (tenant_id, title) VALUES (%s, 'c')", (US,))
-            moments.append((store.now_us(), _items(store, US)))
+            moments.append((archived.store.now_us(), _items(archived.store, US)))
             time.sleep(0.01)
             archiver.step()
-    until = store.now_us()
-    while archiver.reach is None or archiver.reach.at_us < until:
-        archiver.step()
+    return moments
+
+
+def test_any_moment_of_the_window_is_the_tenant_as_it_was(archived: Archived) -> None:
+    archiver = archived.archiver("spool")
+    archiver.step()
+    _base(archived.repository, archived.store, US)
+    moments = _used(archived, archiver)
+    archived.caught_up(archiver)
     archiver.close()
-    monkeypatch.setattr(archiver_wiring, "SWEEP_S", 0.0)
-    SlotLine(repository, "blue", "postgres").tidy()
-    history = _history(repository, US)
+    SlotLine(archived.repository, "blue", "postgres").tidy()
+    history = _history(archived.repository, US)
     window = history.window()
     assert not window.gaps and len(window.intervals) == 1
     for at_us, items in moments:
@@ -73,34 +108,33 @@ def test_any_moment_of_the_window_is_the_tenant_as_it_was(
             assert {(one.key, one.cells) for one in found} == {(one.key, one.cells) for one in expected}, name
     assert moments[0][1] != moments[-1][1]
     assert window_lines(window)[1] == f"[{'#' * 60}]"
-    # Begun anew without its index, the archive says so in the window.
-    with psycopg.connect(dsn, autocommit=True) as conn:
+
+
+def test_begun_anew_without_its_index_the_archive_says_so_in_the_window(archived: Archived) -> None:
+    archiver = archived.archiver("spool")
+    archiver.step()
+    _base(archived.repository, archived.store, US)
+    archived.caught_up(archiver)
+    archiver.close()
+    kept_us = archived.window().intervals[-1].to_us
+    with psycopg.connect(archived.dsn, autocommit=True) as conn:
         conn.execute("UPDATE docs SET n = n + 1")
-    kept_us = window.intervals[-1].to_us
-    again = LogArchiver(
-        Source("postgres", "blue", "test", tmp_path / "other", lambda: 0.1, store.tenants), store,
-        SlotLine(repository, "blue", "postgres"), Writers(store),
-    )  # fmt: skip
+    again = archived.archiver("other")
     again.step()
-    until = store.now_us()
-    while again.reach is None or again.reach.at_us < until:
-        again.step()
+    archived.caught_up(again)
     again.close()
-    after = _history(repository, US).window()
+    after = archived.window()
     assert after.intervals[-1].to_us == kept_us, (
-        "changes after that are lost, so nothing behind them is promised"
+        "changes after that are lost: nothing behind them is promised"
     )
-    _base(repository, store, US)
-    until = store.now_us()
-    while again.reach is None or again.reach.at_us < until:
-        again.step()
+    _base(archived.repository, archived.store, US)
+    until = archived.caught_up(again)
     again.close()
-    whole = _history(repository, US).window()
+    whole = archived.window()
     assert len(whole.intervals) == 2 and whole.intervals[1].to_us >= until
     (gap,) = whole.gaps
     assert gap.store == "postgres" and gap.from_us == kept_us
     assert "gap" in window_lines(whole)[3]
-    store.close()
 
 
 def _items(store: PostgresStore, tenant: str) -> dict[str, set[Item]]:
