@@ -20,6 +20,7 @@ from tenant_lifecycle.errors import LifecycleError, NotRestorable
 from tenant_lifecycle.model.backup.items import Item
 from tenant_lifecycle.model.backup.manifest import BaseKind, Manifest, StoreBase
 from tenant_lifecycle.model.backup.shape import opaque
+from tenant_lifecycle.model.erasure.request import Ground
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import State
 from tenant_lifecycle.wiring import Lifecycle, find_installation
@@ -107,3 +108,14 @@ def test_a_restore_does_not_bring_an_erased_tenant_back(keeper: Lifecycle) -> No
     assert len(part.manifests()) == 1, "they can be read again, or this test would prove nothing"
     with pytest.raises(NotRestorable, match="was erased by"):
         keeper.backups.plan_restore(Wanted(TenantId(ACME), manifest.id, environment="blue"))
+
+
+def test_without_a_backup_of_the_control_an_erasure_is_refused_before_anything_goes(
+    keeper: Lifecycle,
+) -> None:
+    for region in ("here", "there"):
+        home = regions_of(keeper.installation.backups)[0]
+        shutil.rmtree(keeper.installation.file.parent / region / home.directory(TenantId("acme2")).path)  # type: ignore[union-attr]
+    request = keeper.erasures.request(ACME, Ground.CONTRACT_END, actor="petra@desk")
+    (refused,) = keeper.erasures.plan(request.id, actor="petra@desk").refusals
+    assert refused.code == "backups.no-control" and refused.next_step == "tenantctl backup create acme2"

@@ -26,7 +26,9 @@ def with_repository(installation: Installation, stores: Stores) -> Stores:
             f"lifecycle.yaml: the store {ENVIRONMENT}/{NAME} has the name of the repository of backups",
             next_step="give the store another name",
         )
-    repository = RepositoryStore(lambda: regions_of(installation.backups))
+    repository = RepositoryStore(
+        lambda: regions_of(installation.backups), installation.erasure.control_tenant
+    )
     return {**stores, ENVIRONMENT: {**others, NAME: repository}}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from shlex import quote
 from typing import Any
 
 from tenant_lifecycle.backups.care.exclusion import Excluded, exclude, excluded
@@ -61,8 +62,10 @@ class RepositoryStore:
     #: Every object that is listed was opened with every key that is left.
     proves = Level.CRYPTOGRAPHIC
 
-    def __init__(self, regions: Regions) -> None:
+    def __init__(self, regions: Regions, control: str = "") -> None:
+        """``control``: the tenant that the verifier has to find; "": there is none."""
         self._open = regions
+        self._control = control
 
     # -- Store
 
@@ -94,7 +97,17 @@ class RepositoryStore:
     # -- Erases
 
     def erasure_findings(self, tenant: TenantId) -> list[Finding]:  # noqa: ARG002
-        return [one for one in self.probe() if one.severity is Severity.REFUSAL]
+        """Said before anything goes: without a control the erasure could begin and never be proven."""
+        refused = [one for one in self.probe() if one.severity is Severity.REFUSAL]
+        if refused or not self._control or TenantId(self._control) in self.tenants():
+            return refused
+        return [
+            Finding(
+                "backups.no-control", Severity.REFUSAL,
+                f"the control tenant {self._control!r} has no backup, so no search of the repository proves anything",
+                f"tenantctl backup create {quote(self._control)}", self.name,
+            )
+        ]  # fmt: skip
 
     def doomed(self, tenant: TenantId, check: Check) -> Iterator[Batch]:
         """Keys first: with them everything else is gone."""

@@ -24,9 +24,11 @@ from tenant_lifecycle.model.erasure.certificate import rfc3339
 from tenant_lifecycle.model.erasure.request import Ground, Request, RequestState
 from tenant_lifecycle.model.names import TenantId
 from tenant_lifecycle.model.operation import Operation, State
+from tenant_lifecycle.sandbox.demo.operating import succeeded
 from tenant_lifecycle.sandbox.environment import Fill, Sandbox, running
 from tenant_lifecycle.sandbox.parts import Part
 from tenant_lifecycle.sandbox.traps import Traps
+from tenant_lifecycle.sandbox.verifier import CONTROL_TENANT
 from tenant_lifecycle.wiring import Lifecycle, find_installation
 
 Say = Callable[[str], None]
@@ -92,6 +94,9 @@ def run_erase_demo(settings: EraseSettings, say: Say) -> EraseResult:
             for trap in traps.plant():
                 say(f"  trap in {trap.system}: {trap.what}")
             with Lifecycle(find_installation(file)) as lifecycle, lifecycle.runner():
+                for tenant in (TENANT, TenantId(CONTROL_TENANT)):
+                    succeeded(lifecycle, lifecycle.backups.start_backup(tenant, "blue", actor="on call"))
+                say(f"{TENANT} and the control tenant are backed up")
                 story = _Story(lifecycle, traps, signers, folder, say)
                 story.tell()
                 return story.result(time.monotonic() - began)
