@@ -259,9 +259,12 @@ def restore_lines(result: RestoreResult) -> list[str]:
         ("restored", f"{result.items:,} items in {result.stores} stores, as of {result.target_time}"),
         (
             "ruined before",
-            f"{result.ruined:,} of {result.writes_acknowledged:,} acknowledged writes' promises",
+            f"{result.ruined:,} promises of the ledger did not hold any more",
         ),
-        ("differences after", f"{result.differences}"),
+        (
+            "differences after",
+            f"{result.differences} ({result.writes_acknowledged:,} writes were acknowledged)",
+        ),
         ("neighbours", "unchanged" if result.neighbours_unchanged else "CHANGED"),
         ("writes held", f"{result.held_s:.2f} s"),
         ("time", f"{result.seconds:.1f} s"),
